@@ -1,0 +1,30 @@
+//! The words of the product as plain data: what an endpoint, a version and a replica are, the
+//! [`Catalog`] that the data plane reads and the [`VersionLoad`] that it reports back.
+//!
+//! Promises: values are valid once built; nothing here does I/O, reads a clock or is async.
+//!
+//! How: the control plane builds a new immutable [`Catalog`] for every change and publishes it
+//! whole; the data plane answers through [`LoadSource`] and [`Signal`].
+//!
+//! Not here: how a file or an object becomes a catalog (`platform`), the live state of a version
+//! (`replica`).
+
+mod catalog;
+mod decision;
+mod load;
+mod name;
+mod reason;
+
+pub use catalog::{
+    AuthMode, AuthPolicy, Autoscale, Catalog, Endpoint, ErrorProfile, KeyDigest, OnDisconnect,
+    Replica, ReplicaId, ReplicaState, StickyBy, Version, VersionKind,
+};
+pub use decision::{Decision, DecisionInputs, Direction};
+pub use load::{CatalogSink, LoadSource, ReplicaLoad, Signal, SignalSink, VersionKey, VersionLoad};
+pub use name::{InvalidName, NAME_LENGTH_MAX, NAME_LENGTH_MIN, Name};
+pub use reason::Reason;
+
+/// The largest request payload the router accepts, in bytes: 100 MiB (contract §5).
+pub const MAX_PAYLOAD_BYTES: u64 = 104_857_600;
+/// The most versions one endpoint may have (contract §3).
+pub const VERSIONS_MAX: usize = 6;

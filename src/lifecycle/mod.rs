@@ -1,0 +1,245 @@
+//! The life of the process: serving, draining, stopping; tasks that shutdown waits for; the
+//! conditions behind `/readyz`.
+//!
+//! Promises: phases only go forward; a task spawned with [`Lifecycle::spawn`] is awaited at
+//! shutdown and a panic in it is logged, never lost; a readiness condition is unmet until somebody
+//! says that it is met.
+
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinSet,
+};
+
+/// The phases of the process, in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// Normal work.
+    Serving,
+    /// Not ready, still accepting; answers ask clients to reconnect elsewhere.
+    Draining,
+    /// No new connections; what has begun is finished.
+    Closing,
+    /// What still runs is cut off.
+    Stopped,
+}
+
+/// Handle to the life of the process; clones are the same life.
+#[derive(Debug, Clone)]
+pub struct Lifecycle(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    phase: watch::Sender<Phase>,
+    requests: AtomicUsize,
+    requests_changed: Notify,
+    tasks: Mutex<JoinSet<()>>,
+    conditions: Mutex<Vec<Arc<ConditionState>>>,
+}
+
+#[derive(Debug)]
+struct ConditionState {
+    name: &'static str,
+    unmet: Mutex<Option<String>>,
+}
+
+/// Counts one request in progress until dropped.
+#[derive(Debug)]
+pub struct RequestGuard(Lifecycle);
+
+/// One line of `/readyz?verbose`.
+#[derive(Debug, Clone)]
+pub struct Condition(Arc<ConditionState>);
+
+impl Default for Lifecycle {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Lifecycle {
+    /// A life that begins in [`Phase::Serving`], without conditions.
+    pub fn new() -> Self {
+        Self(Arc::new(Inner {
+            phase: watch::Sender::new(Phase::Serving),
+            requests: AtomicUsize::new(0),
+            requests_changed: Notify::new(),
+            tasks: Mutex::new(JoinSet::new()),
+            conditions: Mutex::new(Vec::new()),
+        }))
+    }
+
+    /// The phase now.
+    pub fn phase(&self) -> Phase {
+        *self.0.phase.borrow()
+    }
+
+    /// Goes to a later phase; an earlier one is ignored.
+    pub fn enter(&self, phase: Phase) {
+        self.0.phase.send_if_modified(|now| {
+            let forward = phase > *now;
+            if forward {
+                *now = phase;
+            }
+            forward
+        });
+    }
+
+    /// Resolves once the phase is `phase` or later.
+    pub async fn reached(&self, phase: Phase) {
+        let mut watcher = self.0.phase.subscribe();
+        // An error would mean that the sender is gone, but `self` holds it.
+        let _reached = watcher.wait_for(|now| *now >= phase).await;
+    }
+
+    /// Runs a control-plane task on the current runtime until it ends or the process stops. It
+    /// should watch [`Lifecycle::reached`] and end by itself; [`Lifecycle::finish_tasks`] waits.
+    pub fn spawn<F>(&self, name: &'static str, task: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let mut tasks = self.0.tasks.lock();
+        while let Some(ended) = tasks.try_join_next() {
+            report(ended);
+        }
+        tasks.spawn(async move {
+            task.await;
+            tracing::debug!(task = name, "task ended");
+        });
+    }
+
+    /// Waits until every task has ended, at most `limit`; the rest is aborted.
+    pub async fn finish_tasks(&self, limit: Duration) {
+        let mut tasks = std::mem::take(&mut *self.0.tasks.lock());
+        let all = async {
+            while let Some(ended) = tasks.join_next().await {
+                report(ended);
+            }
+        };
+        if tokio::time::timeout(limit, all).await.is_err() {
+            tracing::warn!(limit_ms = limit.as_millis(), "tasks did not end in time, aborted");
+        }
+    }
+
+    /// Counts a request in progress.
+    pub fn begin_request(&self) -> RequestGuard {
+        self.0.requests.fetch_add(1, Ordering::Relaxed);
+        RequestGuard(self.clone())
+    }
+
+    /// Requests in progress, waiting ones included.
+    pub fn requests(&self) -> usize {
+        self.0.requests.load(Ordering::Acquire)
+    }
+
+    /// Resolves when no request is in progress.
+    pub async fn idle(&self) {
+        loop {
+            let changed = self.0.requests_changed.notified();
+            if self.requests() == 0 {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// Adds a readiness condition, unmet at first.
+    pub fn condition(&self, name: &'static str) -> Condition {
+        let state =
+            Arc::new(ConditionState { name, unmet: Mutex::new(Some("not yet".to_owned())) });
+        self.0.conditions.lock().push(Arc::clone(&state));
+        Condition(state)
+    }
+
+    /// Every condition with `None` when met, or why it is not; draining is one of them.
+    pub fn conditions(&self) -> Vec<(&'static str, Option<String>)> {
+        let mut lines: Vec<_> = self
+            .0
+            .conditions
+            .lock()
+            .iter()
+            .map(|condition| (condition.name, condition.unmet.lock().clone()))
+            .collect();
+        let draining = (self.phase() > Phase::Serving).then(|| "shutting down".to_owned());
+        lines.push(("serving", draining));
+        lines
+    }
+
+    /// Whether every condition is met.
+    pub fn is_ready(&self) -> bool {
+        self.phase() == Phase::Serving
+            && self.0.conditions.lock().iter().all(|condition| condition.unmet.lock().is_none())
+    }
+}
+
+impl Condition {
+    /// The condition holds.
+    pub fn met(&self) {
+        *self.0.unmet.lock() = None;
+    }
+
+    /// The condition does not hold, and why.
+    pub fn unmet(&self, why: impl Into<String>) {
+        *self.0.unmet.lock() = Some(why.into());
+    }
+}
+
+impl Drop for RequestGuard {
+    fn drop(&mut self) {
+        let Self(Lifecycle(inner)) = self;
+        if inner.requests.fetch_sub(1, Ordering::AcqRel) == 1 {
+            inner.requests_changed.notify_waiters();
+        }
+    }
+}
+
+fn report(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        tracing::error!(%error, "a task of the control plane panicked");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn phases_only_go_forward() {
+        let life = Lifecycle::new();
+        life.enter(Phase::Closing);
+        life.enter(Phase::Draining);
+        assert_eq!(life.phase(), Phase::Closing);
+    }
+
+    #[test]
+    fn readiness_needs_every_condition_and_ends_with_draining() {
+        let life = Lifecycle::new();
+        let catalog = life.condition("catalog");
+        assert!(!life.is_ready());
+        catalog.met();
+        assert!(life.is_ready());
+        life.enter(Phase::Draining);
+        assert!(!life.is_ready());
+    }
+
+    #[tokio::test]
+    async fn idle_waits_for_the_last_request() {
+        let life = Lifecycle::new();
+        let guard = life.begin_request();
+        let waiter = tokio::time::timeout(Duration::from_millis(20), life.idle());
+        assert!(waiter.await.is_err());
+        drop(guard);
+        life.idle().await;
+    }
+}

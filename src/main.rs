@@ -1,0 +1,3 @@
+//! The `modelway` binary.
+
+fn main() {}
