@@ -15,6 +15,7 @@ pub mod control;
 pub mod domain;
 pub mod lifecycle;
 pub mod model;
+pub mod net;
 pub mod platform;
 pub mod proxy;
 pub mod replica;

@@ -1,0 +1,62 @@
+//! A slot on a replica, held by one request.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use super::version::VersionState;
+use crate::domain::ReplicaId;
+
+/// Where the requests of a replica go.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Never used again for another replica.
+    pub id: ReplicaId,
+    /// What people see.
+    pub name: Arc<str>,
+    /// For HTTP.
+    pub http: SocketAddr,
+    /// For gRPC.
+    pub grpc: SocketAddr,
+}
+
+/// The right to have one request in progress on one replica. Dropping it gives it back, so it must
+/// live exactly as long as the replica works.
+#[derive(Debug)]
+#[must_use = "a slot that is dropped at once frees a replica that is still working"]
+pub struct Slot {
+    pub(super) version: Arc<VersionState>,
+    pub(super) index: u32,
+    pub(super) target: Arc<Target>,
+    pub(super) generation: u64,
+}
+
+impl Slot {
+    /// Where the request goes.
+    pub fn target(&self) -> &Arc<Target> {
+        &self.target
+    }
+
+    /// A connection to the replica failed: it gets no more work until its platform finds it ready
+    /// again.
+    pub fn connection_failed(&self) {
+        self.version.connection_failed(self.index, self.generation);
+    }
+
+    /// A slot on another replica, where one has room at this moment; this one is then given back.
+    pub fn on_another_replica(self) -> Result<Self, Self> {
+        match self.version.take_except(self.index) {
+            Some(other) => Ok(other),
+            None => Err(self),
+        }
+    }
+
+    /// Whether the version has another replica that gets work.
+    pub fn has_alternative(&self) -> bool {
+        self.version.has_alternative(self.index)
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        VersionState::give_back(&self.version, self.index);
+    }
+}

@@ -1,0 +1,223 @@
+//! One connection to a replica.
+
+use std::{
+    error::Error as StdError,
+    future::Future,
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use hyper::{
+    body::{Body, Incoming},
+    client::conn::{http1, http2},
+    rt::Executor,
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{net::TcpStream, task::AbortHandle};
+
+use crate::net::{Socket, SocketIo};
+
+/// Upper bound of hyper's buffers for one direction of one connection. Large enough that a 10 MB
+/// body costs few system calls, small enough that 64 uploads at once stay below 64 MiB.
+const BUFFER_BYTES_MAX: usize = 128 * 1024;
+/// Flow-control window of one gRPC stream from a replica.
+const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
+/// Flow-control window of a whole HTTP/2 connection from a replica.
+const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+/// Fields of a replica's answer.
+const ANSWER_FIELDS_MAX: usize = 128;
+
+/// What is spoken with the replica.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// HTTP/1.1, one request at a time.
+    Http1,
+    /// HTTP/2 without TLS, for gRPC.
+    Http2,
+}
+
+/// Why a request has no answer from the replica.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// No connection could be made: the replica has seen nothing.
+    #[error("no connection to the replica")]
+    Unreachable(#[source] io::Error),
+    /// The replica closed without a byte of answer.
+    #[error("the replica closed the connection before replying")]
+    Closed {
+        /// How long after the request was sent.
+        after: Duration,
+        /// Whether the connection had served a request before.
+        reused: bool,
+    },
+    /// HTTP/2: the replica said that it did not begin (`REFUSED_STREAM`, RFC 9113 §8.7).
+    #[error("the replica refused the stream")]
+    Refused,
+    /// The answer is not HTTP, or ends in the middle of its head.
+    #[error("the replica's answer is invalid")]
+    Invalid(#[source] hyper::Error),
+    /// The request could not be sent to its end; the fault is in its body.
+    #[error("the request body failed")]
+    Body,
+}
+
+/// Runs what hyper wants to run on the current thread.
+#[derive(Debug, Clone, Copy)]
+pub struct LocalExecutor;
+
+impl<F> Executor<F> for LocalExecutor
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    fn execute(&self, task: F) {
+        tokio::task::spawn_local(task);
+    }
+}
+
+enum Sender<B> {
+    Http1(http1::SendRequest<B>),
+    Http2(http2::SendRequest<B>),
+}
+
+/// A connection to a replica, ready for a request.
+pub struct Connection<B> {
+    sender: Sender<B>,
+    socket: Arc<Socket>,
+    task: AbortHandle,
+    /// Whether it has served a request before.
+    pub(super) reused: bool,
+}
+
+impl<B> Connection<B>
+where
+    B: Body<Data = Bytes> + Unpin + 'static,
+    B::Error: Into<Box<dyn StdError + Send + Sync>>,
+{
+    /// Connects and says hello, within `limit`.
+    pub(super) async fn open(
+        address: SocketAddr,
+        protocol: Protocol,
+        limit: Duration,
+    ) -> Result<Self, Failure> {
+        let opened = tokio::time::timeout(limit, Self::open_unbounded(address, protocol)).await;
+        match opened {
+            Ok(connection) => connection.map_err(Failure::Unreachable),
+            Err(_) => Err(Failure::Unreachable(io::ErrorKind::TimedOut.into())),
+        }
+    }
+
+    async fn open_unbounded(address: SocketAddr, protocol: Protocol) -> io::Result<Self> {
+        let socket = Socket::new(TcpStream::connect(address).await?)?;
+        let io = TokioIo::new(SocketIo(Arc::clone(&socket)));
+        let (sender, task) = match protocol {
+            Protocol::Http1 => {
+                let (sender, connection) = http1::Builder::new()
+                    .max_buf_size(BUFFER_BYTES_MAX)
+                    .max_headers(ANSWER_FIELDS_MAX)
+                    .handshake(io)
+                    .await
+                    .map_err(io::Error::other)?;
+                let connection = connection.with_upgrades();
+                let task = tokio::task::spawn_local(async move {
+                    // Its error is also the error of the request, where it is judged.
+                    drop(connection.await);
+                });
+                (Sender::Http1(sender), task.abort_handle())
+            }
+            Protocol::Http2 => {
+                let (sender, connection) = http2::Builder::new(LocalExecutor)
+                    .timer(TokioTimer::new())
+                    .initial_stream_window_size(STREAM_WINDOW_BYTES)
+                    .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+                    .handshake(io)
+                    .await
+                    .map_err(io::Error::other)?;
+                let task = tokio::task::spawn_local(async move {
+                    drop(connection.await);
+                });
+                (Sender::Http2(sender), task.abort_handle())
+            }
+        };
+        Ok(Self { sender, socket, task, reused: false })
+    }
+
+    /// The socket below.
+    pub fn socket(&self) -> &Arc<Socket> {
+        &self.socket
+    }
+
+    /// Whether another request can be sent now.
+    pub(super) fn is_ready(&self) -> bool {
+        match &self.sender {
+            Sender::Http1(sender) => sender.is_ready() && self.socket.is_quiet(),
+            Sender::Http2(sender) => sender.is_ready(),
+        }
+    }
+
+    /// Whether it has served a request before.
+    pub fn is_reused(&self) -> bool {
+        self.reused
+    }
+
+    /// A second handle to an HTTP/2 connection, which carries many requests at once.
+    pub(super) fn share(&self) -> Option<Self> {
+        match &self.sender {
+            Sender::Http1(_) => None,
+            Sender::Http2(sender) => Some(Self {
+                sender: Sender::Http2(sender.clone()),
+                socket: Arc::clone(&self.socket),
+                task: self.task.clone(),
+                reused: true,
+            }),
+        }
+    }
+
+    /// Closes the connection at once, whatever the replica is doing.
+    pub fn abort(&self) {
+        if matches!(self.sender, Sender::Http1(_)) {
+            self.task.abort();
+        }
+    }
+
+    /// Sends a request and waits for the head of the answer.
+    pub async fn send(&mut self, request: Request<B>) -> Result<Response<Incoming>, Failure> {
+        let before = self.socket.received();
+        let sent = Instant::now();
+        let answer = match &mut self.sender {
+            Sender::Http1(sender) => sender.send_request(request).await,
+            Sender::Http2(sender) => sender.send_request(request).await,
+        };
+        answer.map_err(|error| self.judge(error, sent, before))
+    }
+
+    fn judge(&self, error: hyper::Error, sent: Instant, received_before: u64) -> Failure {
+        if let Some(stream) = error.source().and_then(|e| e.downcast_ref::<h2::Error>()) {
+            return match stream.reason() {
+                Some(h2::Reason::REFUSED_STREAM) => Failure::Refused,
+                Some(_) if !stream.is_io() => Failure::Invalid(error),
+                _ => Failure::Closed { after: sent.elapsed(), reused: self.reused },
+            };
+        }
+        if error.is_user() {
+            return Failure::Body;
+        }
+        if error.is_parse() || self.socket.received() > received_before {
+            return Failure::Invalid(error);
+        }
+        Failure::Closed { after: sent.elapsed(), reused: self.reused }
+    }
+}
+
+impl<B> std::fmt::Debug for Connection<B> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection")
+            .field("peer", &self.socket.peer())
+            .field("reused", &self.reused)
+            .finish_non_exhaustive()
+    }
+}
