@@ -1,1 +1,37 @@
-//! (room to be furnished)
+//! The data plane: listener, the journey of a request, limits, answers.
+//!
+//! Promises: a body is streamed, never collected; a slot lives in the body of the answer and is
+//! freed by its end or its drop; every failure is a `ProxyError` with one entry in one
+//! table; the fault of a client is never counted against a replica.
+//!
+//! How: one current-thread runtime per core, each with its own listener on the same port and its
+//! own connections to replicas, so that a request wakes no other thread. A request first passes
+//! *decide* (`head`, `journey`: heads only, no sockets), then *exchange* (`exchange`, `reply`: bytes only,
+//! no policies).
+//!
+//! Not here: which replicas there are (`platform`), how many there should be (`autoscale`).
+
+mod answer;
+mod client_io;
+mod connection;
+mod detach;
+mod error;
+mod exchange;
+mod forward;
+mod grpc;
+mod head;
+mod identity;
+mod journey;
+mod listener;
+mod record;
+mod reply;
+mod routes;
+mod settings;
+mod tunnel;
+mod upload;
+mod worker;
+
+pub use listener::{BindError, Listeners};
+pub use routes::Proxy;
+pub use settings::Settings;
+pub use worker::Workers;

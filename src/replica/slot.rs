@@ -1,6 +1,6 @@
 //! A slot on a replica, held by one request.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use super::version::VersionState;
 use crate::domain::ReplicaId;
@@ -39,6 +39,11 @@ impl Slot {
     /// again.
     pub fn connection_failed(&self) {
         self.version.connection_failed(self.index, self.generation);
+    }
+
+    /// How long this slot was busy, for the expected wait of others.
+    pub fn note_service(&self, busy: Duration) {
+        self.version.note_service(busy);
     }
 
     /// A slot on another replica, where one has room at this moment; this one is then given back.

@@ -213,6 +213,15 @@ where
     }
 }
 
+/// A connection that nobody can use any more is closed at once, whatever it is doing.
+impl<B> Drop for Connection<B> {
+    fn drop(&mut self) {
+        if matches!(self.sender, Sender::Http1(_)) {
+            self.task.abort();
+        }
+    }
+}
+
 impl<B> std::fmt::Debug for Connection<B> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Connection")

@@ -1,0 +1,323 @@
+//! The client's socket under hyper: the clocks that hyper does not have, and the refusals that
+//! hyper writes bare.
+//!
+//! How: hyper 1 has one timer for the head of a request and none for an idle connection, a stalled
+//! read of the answer, or the time before the protocol is known. Reads and writes pass through
+//! here anyway, so the clocks are kept here, with one lazily moved timer per direction. What
+//! hyper's parser refuses it answers with an empty body; as nothing else can be written while no
+//! request is in progress, such bytes are recognised and replaced by our own form.
+
+use std::{
+    future::Future,
+    io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering},
+    },
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::{Buf, Bytes};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{Instant, Sleep},
+};
+
+use super::{answer::raw_answer, error::ProxyError, head, settings::Settings};
+use crate::net::{Socket, SocketIo};
+
+/// What a connection is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Doing {
+    /// Waiting for the first byte of a request.
+    Idle = 0,
+    /// Reading a head.
+    Head = 1,
+    /// A request is in progress.
+    Busy = 2,
+    /// Something without a head: HTTP/2 or an upgraded connection. No clock here applies.
+    Other = 3,
+}
+
+/// The state of a client connection, shared by its socket and its requests.
+#[derive(Debug, Clone)]
+pub(crate) struct ClientState(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    began: Instant,
+    doing: AtomicU8,
+    since_ms: AtomicU64,
+    requests: AtomicU32,
+    /// Whether every byte of every answer has left, so that the next byte written is hyper's own.
+    clean: AtomicBool,
+    late_head: AtomicBool,
+    refused: AtomicU8,
+}
+
+/// One request of a connection, until dropped.
+#[derive(Debug)]
+pub(crate) struct InProgress(ClientState);
+
+impl ClientState {
+    pub(crate) fn new(doing: Doing) -> Self {
+        Self(Arc::new(Inner {
+            began: Instant::now(),
+            doing: AtomicU8::new(doing as u8),
+            since_ms: AtomicU64::new(0),
+            requests: AtomicU32::new(0),
+            clean: AtomicBool::new(true),
+            late_head: AtomicBool::new(false),
+            refused: AtomicU8::new(0),
+        }))
+    }
+
+    fn doing(&self) -> Doing {
+        match self.0.doing.load(Ordering::Relaxed) {
+            0 => Doing::Idle,
+            1 => Doing::Head,
+            2 => Doing::Busy,
+            _ => Doing::Other,
+        }
+    }
+
+    fn set(&self, doing: Doing) {
+        if self.doing() != Doing::Other {
+            self.0.doing.store(doing as u8, Ordering::Relaxed);
+        }
+        let now_ms = u64::try_from(self.0.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.0.since_ms.store(now_ms, Ordering::Relaxed);
+    }
+
+    fn since(&self) -> Instant {
+        self.0.began + Duration::from_millis(self.0.since_ms.load(Ordering::Relaxed))
+    }
+
+    /// A request has begun.
+    pub(crate) fn begin(&self) -> InProgress {
+        self.0.requests.fetch_add(1, Ordering::Relaxed);
+        self.0.clean.store(false, Ordering::Relaxed);
+        self.set(Doing::Busy);
+        InProgress(self.clone())
+    }
+
+    /// From now on the bytes are not HTTP/1 requests.
+    pub(crate) fn becomes_other(&self) {
+        self.0.doing.store(Doing::Other as u8, Ordering::Relaxed);
+    }
+
+    /// How long no request has been in progress; `None` while one is.
+    pub(crate) fn idle_for(&self) -> Option<Duration> {
+        let idle = self.0.requests.load(Ordering::Relaxed) == 0;
+        idle.then(|| self.since().elapsed())
+    }
+
+    /// Whether the connection ended because a head was not complete in time.
+    pub(crate) fn head_was_late(&self) -> bool {
+        self.0.late_head.load(Ordering::Relaxed)
+    }
+
+    /// Whether hyper's parser refused a request.
+    pub(crate) fn was_refused(&self) -> bool {
+        self.0.refused.load(Ordering::Relaxed) != 0
+    }
+}
+
+impl Drop for InProgress {
+    fn drop(&mut self) {
+        let state = &self.0;
+        state.0.requests.fetch_sub(1, Ordering::Relaxed);
+        state.set(Doing::Idle);
+    }
+}
+
+/// What hyper reads from and writes to.
+#[derive(Debug)]
+pub(crate) struct ClientIo {
+    io: SocketIo,
+    state: ClientState,
+    /// Bytes read to tell the protocol.
+    prefix: Bytes,
+    /// Our own bytes, in place of hyper's.
+    pending: Bytes,
+    read_timer: Option<Pin<Box<Sleep>>>,
+    write_timer: Option<Pin<Box<Sleep>>>,
+    write_waits_since: Option<Instant>,
+    idle_limit: Duration,
+    head_limit: Duration,
+    write_stall_limit: Duration,
+}
+
+impl ClientIo {
+    pub(crate) fn new(
+        socket: Arc<Socket>,
+        state: ClientState,
+        prefix: Bytes,
+        settings: &Settings,
+    ) -> Self {
+        Self {
+            io: SocketIo(socket),
+            state,
+            prefix,
+            pending: Bytes::new(),
+            read_timer: None,
+            write_timer: None,
+            write_waits_since: None,
+            idle_limit: settings.idle_limit,
+            head_limit: settings.head_limit,
+            write_stall_limit: settings.write_stall_limit,
+        }
+    }
+
+    fn poll_read_clock(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        let doing = self.state.doing();
+        let limit = match doing {
+            Doing::Idle => self.idle_limit,
+            Doing::Head => self.head_limit,
+            Doing::Busy | Doing::Other => return Poll::Pending,
+        };
+        ready!(poll_clock(&mut self.read_timer, self.state.since() + limit, cx));
+        if doing == Doing::Head {
+            self.state.0.late_head.store(true, Ordering::Relaxed);
+        }
+        Poll::Ready(io::ErrorKind::TimedOut.into())
+    }
+
+    fn poll_write_clock(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        let since = *self.write_waits_since.get_or_insert_with(Instant::now);
+        ready!(poll_clock(&mut self.write_timer, since + self.write_stall_limit, cx));
+        Poll::Ready(io::ErrorKind::TimedOut.into())
+    }
+
+    /// Whether these bytes are hyper's own refusal; if so, ours take their place.
+    fn replaces(&mut self, bytes: &[u8]) -> bool {
+        let clean = self.state.0.clean.load(Ordering::Relaxed);
+        if !clean || self.state.doing() == Doing::Other {
+            return false;
+        }
+        let status = bytes.strip_prefix(b"HTTP/1.1 ").or_else(|| bytes.strip_prefix(b"HTTP/1.0 "));
+        let error = match status.and_then(|status| status.get(..3)) {
+            Some(b"400") => head::malformed("the request is not well-formed HTTP/1.1 (RFC 9112)"),
+            Some(b"414") => head::target_too_long(),
+            Some(b"431") => head::too_large(),
+            _ => return false,
+        };
+        self.state.0.refused.store(1, Ordering::Relaxed);
+        self.pending = raw_answer(&error).into();
+        true
+    }
+
+    fn poll_pending(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.pending.is_empty() {
+            let written = ready!(Pin::new(&mut self.io).poll_write(cx, &self.pending))?;
+            self.pending.advance(written);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_write_with(
+        &mut self,
+        cx: &mut Context<'_>,
+        first: &[u8],
+        length: usize,
+        write: impl FnOnce(&mut SocketIo, &mut Context<'_>) -> Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        if self.pending.is_empty() && self.replaces(first) {
+            return Poll::Ready(Ok(length));
+        }
+        ready!(self.poll_pending(cx))?;
+        match write(&mut self.io, cx) {
+            Poll::Ready(done) => {
+                self.write_waits_since = None;
+                Poll::Ready(done)
+            }
+            Poll::Pending => self.poll_write_clock(cx).map(Err),
+        }
+    }
+}
+
+/// Resolves at the deadline. A timer that is early is moved when it fires, so that a deadline that
+/// moves with every request costs nothing.
+fn poll_clock(
+    timer: &mut Option<Pin<Box<Sleep>>>,
+    deadline: Instant,
+    cx: &mut Context<'_>,
+) -> Poll<()> {
+    let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+    if timer.deadline() > deadline {
+        timer.as_mut().reset(deadline);
+    }
+    while timer.as_mut().poll(cx).is_ready() {
+        if Instant::now() >= deadline {
+            return Poll::Ready(());
+        }
+        timer.as_mut().reset(deadline);
+    }
+    Poll::Pending
+}
+
+impl AsyncRead for ClientIo {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if !self.prefix.is_empty() {
+            let count = self.prefix.len().min(buf.remaining());
+            buf.put_slice(&self.prefix.split_to(count));
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        match Pin::new(&mut self.io).poll_read(cx, buf) {
+            Poll::Ready(done) => {
+                if buf.filled().len() > before && self.state.doing() == Doing::Idle {
+                    self.state.set(Doing::Head);
+                }
+                Poll::Ready(done)
+            }
+            Poll::Pending => self.poll_read_clock(cx).map(Err),
+        }
+    }
+}
+
+impl AsyncWrite for ClientIo {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_write_with(cx, bytes, bytes.len(), |io, cx| Pin::new(io).poll_write(cx, bytes))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let first = slices.first().map_or(&[][..], |slice| slice);
+        let length = slices.iter().map(|slice| slice.len()).sum();
+        self.poll_write_with(cx, first, length, |io, cx| {
+            Pin::new(io).poll_write_vectored(cx, slices)
+        })
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_pending(cx))?;
+        if self.state.doing() != Doing::Busy {
+            self.state.0.clean.store(true, Ordering::Relaxed);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_pending(cx))?;
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,362 @@
+//! A slot and a request in, the head of an answer out: connect, send, wait, and try once more where
+//! that is provably safe (contract §5, "retry").
+
+use std::{
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use http::{HeaderValue, Request, Response, StatusCode, header, response::Parts};
+use hyper::{body::Incoming, upgrade::OnUpgrade};
+
+use super::{
+    answer::{SOURCE, VERSION},
+    error::ProxyError,
+    forward,
+    head::Kind,
+    identity::Identity,
+    record::Record,
+    reply::{Flow, Keep, Patience, Reply},
+    routes::LiveVersion,
+    tunnel,
+    upload::{Upload, UploadFault, UploadState},
+    worker::Worker,
+};
+use crate::{
+    domain::{OnDisconnect, Reason},
+    replica::{Acquired, Slot, VersionState},
+    telemetry::RetryCause,
+    upstream::{Connection, Failure, Protocol},
+};
+
+/// Everything that one exchange needs.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    pub(crate) worker: Rc<Worker>,
+    pub(crate) version: Arc<LiveVersion>,
+    pub(crate) record: Record,
+    pub(crate) identity: Identity,
+    pub(crate) slot: Held,
+    pub(crate) slot_since: Instant,
+    pub(crate) head: Request<()>,
+    pub(crate) upload: Rc<UploadState>,
+    pub(crate) kind: Kind,
+    /// `requestTimeout`, or `grpc-timeout` where that is shorter.
+    pub(crate) limit: Duration,
+    /// Whether `limit` bounds a stream to its end, because the client said so.
+    pub(crate) limit_is_total: bool,
+    pub(crate) queue_left: Duration,
+    pub(crate) auth_took: Duration,
+    /// The client's side of an upgrade.
+    pub(crate) client_upgrade: Option<OnUpgrade>,
+}
+
+/// The slot of an exchange. Where the exchange ends early, the slot is freed only after the
+/// connection to the replica has been closed, which an aborted task does when it runs next.
+#[derive(Debug)]
+pub(crate) struct Held(Option<Slot>);
+
+impl Held {
+    /// Holds a slot.
+    pub(crate) fn new(slot: Slot) -> Self {
+        Self(Some(slot))
+    }
+
+    fn get(&self) -> Option<&Slot> {
+        self.0.as_ref()
+    }
+
+    fn take(&mut self) -> Option<Slot> {
+        self.0.take()
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(slot) = self.0.take() {
+            tokio::task::spawn_local(async move {
+                tokio::task::yield_now().await;
+                drop(slot);
+            });
+        }
+    }
+}
+
+/// How one exchange ended: the error goes with the record that will be told.
+pub(crate) type Outcome = Result<Response<Reply>, (ProxyError, Record)>;
+
+/// An answer head with everything that is held for it.
+struct Answered {
+    response: Response<Incoming>,
+    connection: Connection<Upload>,
+}
+
+/// One try that did not succeed.
+enum Missed {
+    /// Nothing of the request has been at work; another try may.
+    Unstarted(RetryCause, ProxyError),
+    /// That is the end.
+    Failed(ProxyError),
+}
+
+impl Exchange {
+    /// Runs to the head of the answer. The future is followed to its end even when the client
+    /// leaves, because the slot is busy until the replica is done.
+    pub(crate) async fn run(mut self) -> Outcome {
+        let deadline = tokio::time::Instant::now() + self.limit;
+        let first = self.attempt(deadline, false).await;
+        let result = match first {
+            Err(Missed::Unstarted(cause, error)) => {
+                self.version.metrics.retries(cause);
+                self = match self.move_on(cause).await {
+                    Ok(moved) => moved,
+                    Err(record) => return Err((error, *record)),
+                };
+                self.attempt(deadline, true).await
+            }
+            first => first,
+        };
+        match result {
+            Ok(answered) => self.answer(answered, deadline),
+            Err(Missed::Unstarted(_, error) | Missed::Failed(error)) => {
+                self.record.request_bytes = self.upload.received();
+                Err((error, self.record))
+            }
+        }
+    }
+
+    async fn attempt(
+        &mut self,
+        deadline: tokio::time::Instant,
+        again: bool,
+    ) -> Result<Answered, Missed> {
+        let Some(slot) = self.slot.get() else {
+            return Err(Missed::Failed(ProxyError::Internal));
+        };
+        let target = Arc::clone(slot.target());
+        let (protocol, address) = match self.kind {
+            Kind::Grpc => (Protocol::Http2, target.grpc),
+            Kind::Plain | Kind::WebSocket => (Protocol::Http1, target.http),
+        };
+        self.record.target = Some(Arc::clone(&target));
+        let pool = &self.worker.pool;
+        let connected = if again {
+            pool.fresh_connection(target.id, address, protocol).await
+        } else {
+            pool.connection(target.id, address, protocol).await
+        };
+        let Ok(mut connection) = connected else {
+            slot.connection_failed();
+            return Err(Missed::Unstarted(RetryCause::ConnectFailed, ProxyError::Unreachable));
+        };
+        self.record.sent = Some(Instant::now());
+        let may_repeat = !again && self.upload.is_replayable() && connection.is_reused();
+        let head = if may_repeat { self.head.clone() } else { std::mem::take(&mut self.head) };
+        let request = head.map(|()| self.upload.attempt());
+        match tokio::time::timeout_at(deadline, connection.send(request)).await {
+            Ok(Ok(response)) => Ok(Answered { response, connection }),
+            Ok(Err(failure)) => Err(self.judge(&failure, connection, deadline, may_repeat)),
+            Err(_) => {
+                connection.abort();
+                Err(Missed::Failed(self.timed_out()))
+            }
+        }
+    }
+
+    fn timed_out(&self) -> ProxyError {
+        if self.upload.is_ended() {
+            ProxyError::RequestTimeout { limit_ms: self.limit.as_millis() }
+        } else {
+            ProxyError::ClientTimeout("the upload was still unfinished at requestTimeout")
+        }
+    }
+
+    /// Whose fault a failure is, and whether the replica can have begun.
+    fn judge(
+        &mut self,
+        failure: &Failure,
+        connection: Connection<Upload>,
+        deadline: tokio::time::Instant,
+        may_repeat: bool,
+    ) -> Missed {
+        if let Some(fault) = self.upload.fault() {
+            // The replica has part of a request: it is busy until it says or does something.
+            self.leave_slot_with(connection, deadline);
+            return Missed::Failed(self.upload_error(fault));
+        }
+        let reuse_retry_limit = self.worker.proxy.settings.reuse_retry_limit;
+        match failure {
+            Failure::Closed { after, reused: true } if may_repeat && *after < reuse_retry_limit => {
+                Missed::Unstarted(RetryCause::ReusedClosed, ProxyError::Closed)
+            }
+            Failure::Refused if may_repeat => {
+                Missed::Unstarted(RetryCause::RefusedStream, ProxyError::Closed)
+            }
+            Failure::Closed { .. } | Failure::Refused => Missed::Failed(ProxyError::Closed),
+            Failure::Unreachable(_) => Missed::Failed(ProxyError::Unreachable),
+            Failure::Invalid(_) | Failure::Body => Missed::Failed(ProxyError::Invalid),
+        }
+    }
+
+    fn upload_error(&self, fault: UploadFault) -> ProxyError {
+        match fault {
+            UploadFault::TooLarge => {
+                let limit = self.version.endpoint().max_payload_bytes;
+                ProxyError::PayloadTooLarge { limit }
+            }
+            UploadFault::Stalled => ProxyError::ClientTimeout("no payload came for too long"),
+            UploadFault::CutOff => ProxyError::Malformed("the payload was cut off".into()),
+            UploadFault::Malformed => ProxyError::Malformed("the payload is malformed".into()),
+        }
+    }
+
+    /// Half-closes the connection and keeps the slot busy until the replica answers or closes,
+    /// at most until the deadline (contract §4). The exchange goes on without a slot.
+    fn leave_slot_with(&mut self, connection: Connection<Upload>, deadline: tokio::time::Instant) {
+        let Some(slot) = self.slot.take() else { return };
+        tokio::task::spawn_local(async move {
+            let socket = connection.socket();
+            socket.shutdown_write();
+            // Passing the deadline is as good an end as any: the slot is freed then.
+            drop(tokio::time::timeout_at(deadline, socket.discard()).await);
+            drop(slot);
+        });
+    }
+
+    /// A slot for the second try: on another replica where one has room; else the same, unless its
+    /// connection failed and others exist, which are then waited for.
+    async fn move_on(mut self, cause: RetryCause) -> Result<Self, Box<Record>> {
+        let Some(slot) = self.slot.take() else { return Err(Box::new(self.record)) };
+        let next = match slot.on_another_replica() {
+            Ok(other) => Some(other),
+            Err(same) if cause == RetryCause::ConnectFailed && same.has_alternative() => {
+                drop(same);
+                wait_again(&self.version.state, self.queue_left).await
+            }
+            Err(same) => Some(same),
+        };
+        match next {
+            Some(slot) => {
+                self.slot = Held::new(slot);
+                Ok(self)
+            }
+            None => Err(Box::new(self.record)),
+        }
+    }
+
+    fn answer(mut self, answered: Answered, deadline: tokio::time::Instant) -> Outcome {
+        let Answered { response, connection } = answered;
+        let (mut parts, incoming) = response.into_parts();
+        let upgraded = parts.status == StatusCode::SWITCHING_PROTOCOLS;
+        let asked = self.kind == Kind::WebSocket;
+        if parts.status.as_u16() > 599 || (upgraded && !asked) {
+            connection.abort();
+            return Err((ProxyError::Invalid, self.record));
+        }
+        let Some(slot) = self.slot.take() else {
+            return Err((ProxyError::Internal, self.record));
+        };
+        let now = Instant::now();
+        self.record.head = Some(now);
+        self.record.model_status = Some(parts.status.as_u16());
+        self.record.ends_with(parts.status.as_u16(), Reason::Model);
+        let keep = keep(&parts, self.kind);
+        self.rewrite(&mut parts, upgraded, now);
+        let streaming = upgraded || is_streaming(&parts, self.kind);
+        let settings = self.version.settings();
+        let flow = Flow {
+            patience: Patience {
+                deadline: (!streaming || self.limit_is_total).then_some(deadline),
+                idle: streaming.then_some(settings.stream_idle_timeout),
+                limit_ms: self.limit.as_millis(),
+                timer: None,
+                last: tokio::time::Instant::now(),
+            },
+            on_disconnect: settings.on_disconnect.unwrap_or(if streaming {
+                OnDisconnect::Cancel
+            } else {
+                OnDisconnect::Finish
+            }),
+            worker: self.worker,
+            record: self.record,
+            connection,
+            slot,
+            slot_since: self.slot_since,
+            upload: self.upload,
+            keep,
+            grpc: self.kind == Kind::Grpc,
+        };
+        if upgraded {
+            return Ok(tunnel::open(parts, self.client_upgrade, flow));
+        }
+        Ok(Response::from_parts(parts, Reply::model(incoming, flow)))
+    }
+
+    fn rewrite(&mut self, parts: &mut Parts, upgraded: bool, now: Instant) {
+        forward::clean_answer(&mut parts.headers, upgraded);
+        parts.version = http::Version::default();
+        let endpoint = self.version.endpoint();
+        if endpoint.error_profile == crate::domain::ErrorProfile::Managed {
+            forward::manage_status(parts);
+        }
+        self.record.status = parts.status.as_u16();
+        let headers = &mut parts.headers;
+        self.identity.stamp(headers);
+        headers.insert(SOURCE, HeaderValue::from_static("model"));
+        headers.insert(VERSION, self.version.label.clone());
+        if endpoint.server_timing {
+            let value = self.server_timing(now);
+            headers.append(forward::SERVER_TIMING, value);
+        }
+    }
+
+    /// Times up to the head of the answer, in milliseconds (contract §12).
+    fn server_timing(&self, now: Instant) -> HeaderValue {
+        let ms = |duration: Duration| duration.as_secs_f64() * 1e3;
+        let replica = self.record.sent.map_or(0.0, |sent| ms(now.duration_since(sent)));
+        let text = format!(
+            "auth;dur={:.3}, queue;dur={:.3}, replica;dur={replica:.3}, total;dur={:.3}",
+            ms(self.auth_took),
+            ms(self.record.queue),
+            ms(now.duration_since(self.record.started())),
+        );
+        HeaderValue::from_str(&text).expect("digits and names are a valid value")
+    }
+}
+
+async fn wait_again(version: &Arc<VersionState>, limit: Duration) -> Option<Slot> {
+    match version.wait_again() {
+        Acquired::Slot(slot) => Some(slot),
+        Acquired::Waiting(mut waiting) => {
+            match tokio::time::timeout(limit, &mut waiting).await {
+                Ok(slot) => Some(slot),
+                Err(_) => waiting.give_up(),
+            }
+        }
+    }
+}
+
+fn keep(parts: &Parts, kind: Kind) -> Keep {
+    let closes = parts.version != http::Version::HTTP_11
+        || parts.headers.get_all(header::CONNECTION).iter().any(|value| {
+            value.as_bytes().split(|b| *b == b',').any(|t| t.trim_ascii().eq_ignore_ascii_case(b"close"))
+        });
+    if closes || kind != Kind::Plain {
+        return Keep::No;
+    }
+    let field = parts.headers.get("keep-alive").and_then(|value| value.to_str().ok());
+    Keep::For(field.map(Into::into))
+}
+
+/// Whether an answer is of the kind that has no end to wait for (contract §12).
+fn is_streaming(parts: &Parts, kind: Kind) -> bool {
+    if kind == Kind::Grpc {
+        return true;
+    }
+    let Some(media_type) = parts.headers.get(header::CONTENT_TYPE) else { return false };
+    let essence = media_type.as_bytes().split(|b| *b == b';').next().unwrap_or_default();
+    [&b"text/event-stream"[..], b"application/x-ndjson", b"application/jsonl"]
+        .iter()
+        .any(|streamed| essence.trim_ascii().eq_ignore_ascii_case(streamed))
+}

@@ -1,0 +1,276 @@
+//! Heads rewritten on their way: the request to the replica, the answer to the client.
+//!
+//! How: everything that belongs to one connection is removed first (RFC 9110 §7.6.1), including
+//! what `Connection` lists; only then are the router's own fields added, so that a client cannot
+//! make us drop them.
+
+use std::net::SocketAddr;
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, Version,
+    header::{self, Entry},
+    request::Parts,
+    response,
+    uri::PathAndQuery,
+};
+
+use super::{
+    error::ProxyError,
+    head::{GRPC_ROUTE, Kind, malformed},
+    identity::{self, Identity},
+};
+use crate::auth::API_KEY;
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+/// Fields of one connection, never forwarded. `TE` and `Upgrade` come back where they are wanted.
+const HOP_BY_HOP: [HeaderName; 9] = [
+    header::CONNECTION,
+    KEEP_ALIVE,
+    PROXY_CONNECTION,
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    HTTP2_SETTINGS,
+];
+/// Opt-in times of an answer.
+pub(crate) const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+const MODEL_ERROR_STATUS: HeaderName =
+    HeaderName::from_static("ms-azureml-model-error-statuscode");
+const MODEL_ERROR_REASON: HeaderName = HeaderName::from_static("ms-azureml-model-error-reason");
+/// Fields in an answer that only the router may set.
+const OWN_PREFIX: &str = "x-modelway-";
+
+/// What the request to the replica is made of.
+#[derive(Debug)]
+pub(crate) struct Outgoing<'a> {
+    /// The path on the replica, with the query.
+    pub(crate) path: PathAndQuery,
+    /// The one effective authority of the client's request.
+    pub(crate) authority: &'a str,
+    /// Where the client's connection comes from.
+    pub(crate) peer: SocketAddr,
+    /// The ids of the request.
+    pub(crate) identity: &'a Identity,
+    /// What kind of exchange it is.
+    pub(crate) kind: Kind,
+    /// Whether credentials go on to the replica.
+    pub(crate) forward_credentials: bool,
+}
+
+/// The head of the request to the replica, made from the client's.
+pub(crate) fn request_head(parts: Parts, out: &Outgoing<'_>) -> Result<Request<()>, ProxyError> {
+    let Parts { method, mut headers, .. } = parts;
+    let websocket_fields = (out.kind == Kind::WebSocket).then(|| headers.get(header::UPGRADE).cloned());
+    let content_length = headers.remove(header::CONTENT_LENGTH);
+    remove_hop_by_hop(&mut headers);
+    headers.remove(header::EXPECT);
+    headers.remove(GRPC_ROUTE);
+    remove_own(&mut headers);
+    if !out.forward_credentials {
+        headers.remove(header::AUTHORIZATION);
+        headers.remove(API_KEY);
+    }
+    join_cookies(&mut headers)?;
+    add_forwarded(&mut headers, out)?;
+    out.identity.stamp(&mut headers);
+    identity::continue_trace(&mut headers, out.identity.id);
+    if let Some(upgrade) = websocket_fields.flatten() {
+        headers.insert(header::UPGRADE, upgrade);
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    }
+    // The length comes from the body, which hyper frames; only a bodiless request with a stated
+    // length of zero would lose it.
+    if content_length.is_some_and(|length| length.as_bytes() == b"0") && method != Method::GET {
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+    }
+    let mut request = Request::new(());
+    *request.method_mut() = method;
+    *request.headers_mut() = headers;
+    set_target(&mut request, out)?;
+    Ok(request)
+}
+
+fn set_target(request: &mut Request<()>, out: &Outgoing<'_>) -> Result<(), ProxyError> {
+    if out.kind == Kind::Grpc {
+        let uri = Uri::builder()
+            .scheme("http")
+            .authority(out.authority)
+            .path_and_query(out.path.clone())
+            .build()
+            .map_err(|_| malformed("the request target is not a URI"))?;
+        *request.uri_mut() = uri;
+        *request.version_mut() = Version::HTTP_2;
+        request.headers_mut().remove(header::HOST);
+        request.headers_mut().insert(header::TE, HeaderValue::from_static("trailers"));
+    } else {
+        *request.uri_mut() = Uri::from(out.path.clone());
+        *request.version_mut() = Version::HTTP_11;
+    }
+    Ok(())
+}
+
+fn add_forwarded(headers: &mut HeaderMap, out: &Outgoing<'_>) -> Result<(), ProxyError> {
+    let host = HeaderValue::from_str(out.authority)
+        .map_err(|_| malformed("Host is not of the form host or host:port"))?;
+    headers.insert(FORWARDED_HOST, host.clone());
+    headers.insert(header::HOST, host);
+    headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
+    headers.insert(FORWARDED_FOR, address_value(out.peer));
+    headers.append(header::VIA, HeaderValue::from_static("1.1 modelway"));
+    Ok(())
+}
+
+/// The client's address alone: what the client claims about those before it is not known to be
+/// true, and models that trust the field would trust the claim.
+fn address_value(peer: SocketAddr) -> HeaderValue {
+    let text = peer.ip().to_canonical().to_string();
+    HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+}
+
+fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    if headers.contains_key(header::CONNECTION) {
+        let listed: Vec<HeaderName> = headers
+            .get_all(header::CONNECTION)
+            .iter()
+            .flat_map(|value| value.as_bytes().split(|b| *b == b','))
+            .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+            .filter(|name| *name != header::CONNECTION)
+            .collect();
+        for name in listed {
+            headers.remove(name);
+        }
+    }
+    for name in HOP_BY_HOP {
+        headers.remove(name);
+    }
+}
+
+fn remove_own(headers: &mut HeaderMap) {
+    let own: Vec<HeaderName> =
+        headers.keys().filter(|name| name.as_str().starts_with(OWN_PREFIX)).cloned().collect();
+    for name in own {
+        headers.remove(name);
+    }
+}
+
+/// HTTP/2 allows one cookie per field; HTTP/1 does not (RFC 9113 §8.2.3).
+fn join_cookies(headers: &mut HeaderMap) -> Result<(), ProxyError> {
+    let Entry::Occupied(mut cookies) = headers.entry(header::COOKIE) else { return Ok(()) };
+    if cookies.iter().nth(1).is_none() {
+        return Ok(());
+    }
+    let crumbs: Vec<&[u8]> = cookies.iter().map(HeaderValue::as_bytes).collect();
+    let joined = HeaderValue::from_bytes(&crumbs.join(&b"; "[..]))
+        .map_err(|_| malformed("Cookie is not a valid field"))?;
+    cookies.insert(joined);
+    Ok(())
+}
+
+/// The fields of a replica's answer, made fit for the client. `101` keeps its upgrade.
+pub(crate) fn clean_answer(headers: &mut HeaderMap, upgraded: bool) {
+    let framed_twice = headers.contains_key(header::TRANSFER_ENCODING);
+    let upgrade = if upgraded { headers.remove(header::UPGRADE) } else { None };
+    remove_hop_by_hop(headers);
+    if framed_twice {
+        // hyper has used Transfer-Encoding (RFC 9112 §6.3) and would refuse to send both.
+        headers.remove(header::CONTENT_LENGTH);
+    }
+    remove_own(headers);
+    if let Some(upgrade) = upgrade {
+        headers.insert(header::UPGRADE, upgrade);
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    }
+}
+
+/// `errorProfile: managed`: a model's error is a failed dependency, with its own status beside it.
+pub(crate) fn manage_status(parts: &mut response::Parts) {
+    if parts.status.as_u16() < 400 {
+        return;
+    }
+    let reason = parts.status.canonical_reason().unwrap_or("Model Error");
+    parts.headers.insert(MODEL_ERROR_STATUS, HeaderValue::from(parts.status.as_u16()));
+    parts.headers.insert(MODEL_ERROR_REASON, HeaderValue::from_static(reason));
+    parts.status = StatusCode::FAILED_DEPENDENCY;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outgoing(kind: Kind, identity: &Identity) -> Outgoing<'_> {
+        Outgoing {
+            path: PathAndQuery::from_static("/score?a=b"),
+            authority: "models.example:8080",
+            peer: ([192, 0, 2, 7], 4711).into(),
+            identity,
+            kind,
+            forward_credentials: false,
+        }
+    }
+
+    fn forwarded(fields: &[(&'static str, &'static str)], kind: Kind) -> HeaderMap {
+        let mut request = Request::new(());
+        for (name, value) in fields {
+            request.headers_mut().append(*name, HeaderValue::from_static(value));
+        }
+        let identity = Identity::of(request.headers());
+        let parts = request.into_parts().0;
+        request_head(parts, &outgoing(kind, &identity)).unwrap().into_parts().0.headers
+    }
+
+    #[test]
+    fn a_client_cannot_make_us_drop_or_forge_our_fields() {
+        let headers = forwarded(
+            &[
+                ("connection", "x-request-id, authorization, x-secret, host"),
+                ("x-request-id", "mine"),
+                ("x-secret", "1"),
+                ("x-modelway-version", "forged"),
+                ("x-forwarded-for", "10.0.0.1"),
+                ("authorization", "Bearer key"),
+                ("api-key", "key"),
+                ("expect", "100-continue"),
+                ("upgrade", "h2c"),
+                ("http2-settings", "x"),
+                ("te", "trailers"),
+                ("keep-alive", "timeout=5"),
+            ],
+            Kind::Plain,
+        );
+        for gone in
+            ["connection", "x-secret", "x-modelway-version", "authorization", "api-key", "expect",
+             "upgrade", "http2-settings", "te", "keep-alive"]
+        {
+            assert!(!headers.contains_key(gone), "{gone}");
+        }
+        assert_ne!(headers["x-request-id"], "mine");
+        assert_eq!(headers["host"], "models.example:8080");
+        assert_eq!(headers["x-forwarded-for"], "192.0.2.7");
+        assert_eq!(headers.get_all("x-forwarded-for").iter().count(), 1);
+    }
+
+    #[test]
+    fn cookie_crumbs_are_joined() {
+        let headers = forwarded(&[("cookie", "a=1"), ("cookie", "b=2")], Kind::Plain);
+        assert_eq!(headers["cookie"], "a=1; b=2");
+        assert_eq!(headers.get_all("cookie").iter().count(), 1);
+    }
+
+    #[test]
+    fn grpc_keeps_te_and_websocket_its_upgrade() {
+        let grpc = forwarded(&[("te", "trailers")], Kind::Grpc);
+        assert_eq!(grpc["te"], "trailers");
+        assert!(!grpc.contains_key("host"));
+        let fields = [("connection", "Upgrade"), ("upgrade", "websocket")];
+        let websocket = forwarded(&fields, Kind::WebSocket);
+        assert_eq!(websocket["upgrade"], "websocket");
+        assert_eq!(websocket["connection"], "upgrade");
+    }
+}

@@ -1,0 +1,128 @@
+//! Listening sockets: one for each thread, all on one port.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener as StdListener},
+    rc::Rc,
+    sync::atomic::Ordering,
+    time::Duration,
+};
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpListener;
+
+use super::{connection::serve, worker::Worker};
+use crate::lifecycle::Phase;
+
+/// Connections that the kernel holds for each listener until they are accepted.
+const BACKLOG: i32 = 4096;
+/// First and longest pause after accepting failed, for example for lack of file descriptors.
+const ACCEPT_PAUSE_MIN: Duration = Duration::from_millis(50);
+const ACCEPT_PAUSE_MAX: Duration = Duration::from_secs(1);
+/// How often a full router looks whether a connection has ended.
+const FULL_PAUSE: Duration = Duration::from_millis(10);
+
+/// Why no listener could be had.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}; choose another address or port")]
+pub struct BindError {
+    address: SocketAddr,
+    source: io::Error,
+}
+
+/// Bound listening sockets of one address.
+#[derive(Debug)]
+pub struct Listeners {
+    sockets: Vec<StdListener>,
+    address: SocketAddr,
+}
+
+impl Listeners {
+    /// Binds `count` sockets to one address; port 0 finds a free one. `SO_REUSEPORT` lets the
+    /// kernel spread connections over them, so that no thread hands a connection to another.
+    pub fn bind(address: SocketAddr, count: usize) -> Result<Self, BindError> {
+        let failed = |source| BindError { address, source };
+        if address.port() != 0 {
+            // Without this, a second router of the same user would silently share the port.
+            drop(socket(address, false).map_err(failed)?);
+        }
+        let first = socket(address, true).map_err(failed)?;
+        let bound = first.local_addr().map_err(failed)?;
+        let mut sockets = vec![first];
+        for _ in 1..count {
+            sockets.push(socket(bound, true).map_err(failed)?);
+        }
+        Ok(Self { sockets, address: bound })
+    }
+
+    /// Where they listen.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(super) fn into_inner(self) -> Vec<StdListener> {
+        self.sockets
+    }
+}
+
+fn socket(address: SocketAddr, shared: bool) -> io::Result<StdListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(shared)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Accepts until the process closes, then takes what the kernel has accepted already: closing the
+/// socket would reset those clients.
+pub(super) async fn accept(worker: Rc<Worker>, listener: TcpListener) {
+    let mut pause = ACCEPT_PAUSE_MIN;
+    loop {
+        tokio::select! {
+            biased;
+            () = worker.proxy.lifecycle.reached(Phase::Closing) => break,
+            () = accept_one(&worker, &listener, &mut pause) => {}
+        }
+    }
+    let rest = async {
+        for _ in 0..BACKLOG {
+            accept_one(&worker, &listener, &mut pause).await;
+        }
+    };
+    drop(tokio::time::timeout(Duration::ZERO, rest).await);
+}
+
+async fn accept_one(worker: &Rc<Worker>, listener: &TcpListener, pause: &mut Duration) {
+    let count = &worker.proxy.connections;
+    while count.load(Ordering::Relaxed) >= worker.proxy.settings.connections_max {
+        tokio::time::sleep(FULL_PAUSE).await;
+    }
+    match listener.accept().await {
+        Ok((stream, _)) => {
+            *pause = ACCEPT_PAUSE_MIN;
+            count.fetch_add(1, Ordering::AcqRel);
+            let worker = Rc::clone(worker);
+            tokio::task::spawn_local(async move {
+                let counted = Counted(Rc::clone(&worker));
+                serve(worker, stream).await;
+                drop(counted);
+            });
+        }
+        Err(error) => {
+            tracing::warn!(%error, pause_ms = pause.as_millis(), "cannot accept connections");
+            tokio::time::sleep(*pause).await;
+            *pause = (*pause * 2).min(ACCEPT_PAUSE_MAX);
+        }
+    }
+}
+
+/// A connection in the count, also when its task ends by a panic.
+struct Counted(Rc<Worker>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.proxy.connections.fetch_sub(1, Ordering::AcqRel);
+    }
+}

@@ -1,0 +1,170 @@
+//! What is known of one request for metrics and the access log; told once, when it is dropped.
+
+use std::{
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use http::{Method, Version, header, request::Parts};
+
+use super::{
+    identity::Identity,
+    routes::{LiveEndpoint, LiveVersion},
+    worker::Worker,
+};
+use crate::{
+    auth::Caller,
+    domain::{AuthMode, Reason},
+    lifecycle::RequestGuard,
+    replica::Target,
+    telemetry::{AccessRecord, PATH_CHARS_MAX, USER_AGENT_CHARS_MAX, bounded},
+};
+
+/// The account of one request.
+#[derive(Debug)]
+pub(crate) struct Record {
+    worker: Rc<Worker>,
+    started: Instant,
+    pub(crate) endpoint: Option<Arc<LiveEndpoint>>,
+    pub(crate) version: Option<Arc<LiveVersion>>,
+    pub(crate) target: Option<Arc<Target>>,
+    pub(crate) caller: Option<Caller>,
+    /// Time spent waiting for a slot.
+    pub(crate) queue: Duration,
+    /// When the request was given to a connection.
+    pub(crate) sent: Option<Instant>,
+    /// When the head of the answer came.
+    pub(crate) head: Option<Instant>,
+    /// When the replica was done.
+    pub(crate) done: Option<Instant>,
+    pub(crate) status: u16,
+    pub(crate) reason: Reason,
+    pub(crate) model_status: Option<u16>,
+    pub(crate) request_bytes: u64,
+    pub(crate) response_bytes: u64,
+    details: Option<Box<Details>>,
+    _in_progress: RequestGuard,
+}
+
+/// What only the access log wants.
+#[derive(Debug)]
+struct Details {
+    time: SystemTime,
+    method: Method,
+    path: Box<str>,
+    protocol: Version,
+    user_agent: Option<Box<str>>,
+    identity: Identity,
+}
+
+impl Record {
+    /// Begins the account of a request.
+    pub(crate) fn begin(worker: &Rc<Worker>, parts: &Parts, identity: &Identity) -> Self {
+        let details = worker.proxy.access_log.is_on().then(|| {
+            Box::new(Details {
+                time: SystemTime::now(),
+                method: parts.method.clone(),
+                path: bounded(parts.uri.path(), PATH_CHARS_MAX),
+                protocol: parts.version,
+                user_agent: parts.headers.get(header::USER_AGENT).map(|agent| {
+                    bounded(&String::from_utf8_lossy(agent.as_bytes()), USER_AGENT_CHARS_MAX)
+                }),
+                identity: identity.clone(),
+            })
+        });
+        Self {
+            worker: Rc::clone(worker),
+            started: Instant::now(),
+            endpoint: None,
+            version: None,
+            target: None,
+            caller: None,
+            queue: Duration::ZERO,
+            sent: None,
+            head: None,
+            done: None,
+            status: 0,
+            reason: Reason::Internal,
+            model_status: None,
+            request_bytes: 0,
+            response_bytes: 0,
+            details,
+            _in_progress: worker.proxy.lifecycle.begin_request(),
+        }
+    }
+
+    /// When the request began.
+    pub(crate) fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// How the request ended, as its client sees it.
+    pub(crate) fn ends_with(&mut self, status: u16, reason: Reason) {
+        self.status = status;
+        self.reason = reason;
+    }
+
+    fn count(&self, total: Duration) {
+        if let Some(version) = &self.version {
+            let metrics = &version.metrics;
+            metrics.requests(self.status, self.reason);
+            metrics.request_seconds.observe(total.as_secs_f64());
+            metrics.queue_wait_seconds.observe(self.queue.as_secs_f64());
+            metrics.request_bytes.inc_by(self.request_bytes);
+            metrics.response_bytes.inc_by(self.response_bytes);
+            if let Some(sent) = self.sent {
+                let router = sent.saturating_duration_since(self.started);
+                metrics.router_seconds.observe(router.saturating_sub(self.queue).as_secs_f64());
+            }
+            if let (Some(sent), Some(done)) = (self.sent, self.done) {
+                metrics.replica_seconds.observe(done.duration_since(sent).as_secs_f64());
+            }
+        }
+        if self.sent.is_none() {
+            let metrics = self.endpoint.as_ref().map_or(&self.worker.proxy.unrouted, |e| &e.metrics);
+            metrics.rejected(self.reason);
+        }
+    }
+
+    fn log(&self, details: Details, total: Duration) {
+        let since_start = |at: Option<Instant>| at.map(|at| at.duration_since(self.started));
+        let Details { time, method, path, protocol, user_agent, identity } = details;
+        let client = identity.client.as_ref().and_then(|value| value.to_str().ok());
+        self.worker.proxy.access_log.write(AccessRecord {
+            time,
+            endpoint: self.endpoint.as_ref().map(|live| live.endpoint.name.clone()),
+            version: self.version.as_ref().map(|live| live.settings().name.clone()),
+            method,
+            path,
+            protocol,
+            response_code: self.status,
+            reason: self.reason,
+            model_status: self.model_status,
+            request_bytes: self.request_bytes,
+            response_bytes: self.response_bytes,
+            user_agent,
+            request_id: identity.id,
+            client_request_id: client.map(Into::into),
+            total,
+            request_duration: since_start(self.sent),
+            response_duration: since_start(self.head),
+            queue_duration: self.queue,
+            auth: self.caller.map(|caller| match caller {
+                Caller::Key => AuthMode::Key,
+                Caller::Anonymous => AuthMode::None,
+            }),
+            replica: self.target.as_ref().map(|target| Arc::clone(&target.name)),
+        });
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        let total = self.started.elapsed();
+        self.count(total);
+        if let Some(details) = self.details.take() {
+            self.log(*details, total);
+        }
+    }
+}

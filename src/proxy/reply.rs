@@ -1,0 +1,299 @@
+//! The body of an answer on its way to the client, and everything that ends with it.
+//!
+//! Promises: the slot is freed at the last byte of the replica, not of the head; a body that was
+//! cut off is never ended as if it were complete; when the client leaves, the replica's work is
+//! followed to its end or cancelled, as the version says.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use tokio::time::Sleep;
+
+use super::{
+    answer::grpc_trailers,
+    client_io::InProgress,
+    error::ProxyError,
+    record::Record,
+    upload::{Upload, UploadState},
+    worker::Worker,
+};
+use crate::{
+    domain::{OnDisconnect, Reason},
+    replica::Slot,
+    upstream::Connection,
+};
+
+/// The body of every answer.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    content: Content,
+    /// Dropped when the answer is done, so that the wait for the next request begins.
+    client: Option<InProgress>,
+}
+
+#[derive(Debug)]
+enum Content {
+    /// Made by the router.
+    Whole(Option<Bytes>),
+    /// Streamed from a replica.
+    Model(ModelBody),
+}
+
+/// The answer was cut off; hyper closes or resets, so that the client can tell.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("the answer was cut off")]
+pub(crate) struct CutOff;
+
+/// A body from a replica.
+#[derive(Debug)]
+pub(crate) struct ModelBody {
+    incoming: Option<Incoming>,
+    flow: Option<Flow>,
+}
+
+/// What is held while a replica answers.
+#[derive(Debug)]
+pub(crate) struct Flow {
+    pub(crate) worker: Rc<Worker>,
+    pub(crate) record: Record,
+    pub(crate) connection: Connection<Upload>,
+    pub(crate) slot: Slot,
+    pub(crate) slot_since: Instant,
+    pub(crate) upload: Rc<UploadState>,
+    /// The answer's `Keep-Alive` field; `None` inside: not reusable at all.
+    pub(crate) keep: Keep,
+    pub(crate) patience: Patience,
+    pub(crate) on_disconnect: OnDisconnect,
+    pub(crate) grpc: bool,
+}
+
+/// Whether the connection to the replica serves another request.
+#[derive(Debug)]
+pub(crate) enum Keep {
+    /// For as long as this `Keep-Alive` field allows.
+    For(Option<Box<str>>),
+    /// The replica closes it, or it carries many requests anyway.
+    No,
+}
+
+/// How long the router waits for the next bytes of an answer.
+#[derive(Debug)]
+pub(crate) struct Patience {
+    /// The whole answer must be there by then.
+    pub(crate) deadline: Option<tokio::time::Instant>,
+    /// No pause may be longer.
+    pub(crate) idle: Option<std::time::Duration>,
+    /// `requestTimeout` in words.
+    pub(crate) limit_ms: u128,
+    pub(crate) timer: Option<Pin<Box<Sleep>>>,
+    pub(crate) last: tokio::time::Instant,
+}
+
+impl Reply {
+    /// A body that is there already.
+    pub(crate) fn whole(bytes: Bytes) -> Self {
+        Self { content: Content::Whole(Some(bytes).filter(|b| !b.is_empty())), client: None }
+    }
+
+    /// A body from a replica.
+    pub(crate) fn model(incoming: Incoming, flow: Flow) -> Self {
+        let mut body = ModelBody { incoming: Some(incoming), flow: Some(flow) };
+        body.finish_if_ended();
+        Self { content: Content::Model(body), client: None }
+    }
+
+    /// Tells this connection when the answer is done.
+    pub(crate) fn for_client(mut self, client: InProgress) -> Self {
+        self.client = Some(client);
+        self
+    }
+}
+
+impl Body for Reply {
+    type Data = Bytes;
+    type Error = CutOff;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
+        match &mut self.content {
+            Content::Whole(bytes) => Poll::Ready(bytes.take().map(|b| Ok(Frame::data(b)))),
+            Content::Model(body) => body.poll_next(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.content {
+            Content::Whole(bytes) => bytes.is_none(),
+            Content::Model(body) => body.incoming.as_ref().is_none_or(Body::is_end_stream),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Whole(bytes) => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+            }
+            Content::Model(body) => {
+                body.incoming.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+            }
+        }
+    }
+}
+
+impl ModelBody {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
+        let Some(incoming) = &mut self.incoming else { return Poll::Ready(None) };
+        match Pin::new(incoming).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                if let (Some(flow), Some(data)) = (&mut self.flow, frame.data_ref()) {
+                    flow.record.response_bytes += data.len() as u64;
+                    flow.patience.touch();
+                }
+                self.finish_if_ended();
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(None) => {
+                self.finish();
+                Poll::Ready(None)
+            }
+            Poll::Ready(Some(Err(_))) => {
+                self.fail(Reason::ReplicaClosed);
+                Poll::Ready(Some(Err(CutOff)))
+            }
+            Poll::Pending => self.poll_patience(cx),
+        }
+    }
+
+    fn poll_patience(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
+        let Some(flow) = &mut self.flow else { return Poll::Pending };
+        if flow.patience.poll(cx).is_pending() {
+            return Poll::Pending;
+        }
+        let error = ProxyError::RequestTimeout { limit_ms: flow.patience.limit_ms };
+        let trailers = flow.grpc.then(|| Frame::trailers(grpc_trailers(&error)));
+        self.fail(Reason::RequestTimeout);
+        match trailers {
+            // The stream ends with the status; `incoming` is gone, so nothing follows.
+            Some(trailers) => Poll::Ready(Some(Ok(trailers))),
+            None => Poll::Ready(Some(Err(CutOff))),
+        }
+    }
+
+    fn finish_if_ended(&mut self) {
+        if self.incoming.as_ref().is_some_and(Body::is_end_stream) {
+            self.finish();
+        }
+    }
+
+    /// The replica has answered to the end.
+    fn finish(&mut self) {
+        if let Some(flow) = self.flow.take() {
+            flow.finish();
+        }
+    }
+
+    /// The answer is cut off by the replica or by the clock.
+    fn fail(&mut self, reason: Reason) {
+        self.incoming = None;
+        if let Some(mut flow) = self.flow.take() {
+            flow.record.reason = reason;
+            flow.connection.abort();
+            flow.record.done = Some(Instant::now());
+            flow.record.request_bytes = flow.upload.received();
+        }
+    }
+}
+
+impl Drop for ModelBody {
+    fn drop(&mut self) {
+        let (Some(incoming), Some(mut flow)) = (self.incoming.take(), self.flow.take()) else {
+            return;
+        };
+        flow.record.ends_with(499, Reason::ClientGone);
+        match flow.on_disconnect {
+            OnDisconnect::Finish => {
+                tokio::task::spawn_local(read_to_end(ModelBody {
+                    incoming: Some(incoming),
+                    flow: Some(flow),
+                }));
+            }
+            OnDisconnect::Cancel => {
+                tokio::task::spawn_local(cancel(incoming, flow));
+            }
+        }
+    }
+}
+
+/// Follows the work of a replica whose client has left; `poll_next` ends it at the deadline.
+async fn read_to_end(mut body: ModelBody) {
+    // Only a frame means that more may come; an end, a failure and the deadline all end it.
+    while let Some(Ok(_)) = std::future::poll_fn(|cx| body.poll_next(cx)).await {}
+}
+
+/// Closes the connection first and frees the slot when that is done.
+async fn cancel(incoming: Incoming, flow: Flow) {
+    flow.connection.abort();
+    drop(incoming);
+    // The aborted task drops its half of the socket when it is scheduled next.
+    tokio::task::yield_now().await;
+    drop(flow);
+}
+
+impl Flow {
+    fn finish(mut self) {
+        self.record.done = Some(Instant::now());
+        self.record.request_bytes = self.upload.received();
+        self.slot.note_service(self.slot_since.elapsed());
+        let Self { worker, record, connection, slot, upload, keep, .. } = self;
+        if !upload.is_ended() {
+            // The model has answered without reading everything: nobody will read the rest.
+            connection.abort();
+            worker.linger(Rc::clone(&upload));
+        } else if let Keep::For(keep_alive) = keep {
+            worker.pool.keep(slot.target().id, connection, keep_alive.as_deref());
+        }
+        // The connection is back before the slot is, so that whoever gets the slot finds it.
+        drop(slot);
+        drop(record);
+    }
+}
+
+impl Patience {
+    fn touch(&mut self) {
+        if self.idle.is_some() {
+            self.last = tokio::time::Instant::now();
+        }
+    }
+
+    /// Resolves when the wait was too long. The timer is set only when a read has to wait, and
+    /// moved only when it fires.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let idle = self.idle.map(|idle| self.last + idle);
+            let Some(until) = self.deadline.into_iter().chain(idle).min() else {
+                return Poll::Pending;
+            };
+            let timer =
+                self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
+            if timer.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            if tokio::time::Instant::now() >= until {
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(until);
+        }
+    }
+}

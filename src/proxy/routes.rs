@@ -1,0 +1,232 @@
+//! The live routing table: the catalog with everything resolved that a request needs.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+};
+
+use arc_swap::ArcSwap;
+use http::{HeaderMap, HeaderValue, header, uri::PathAndQuery};
+
+use super::{error::ProxyError, head, settings::Settings};
+use crate::{
+    domain::{Catalog, Endpoint, Name, StickyBy, Version, VersionKey},
+    lifecycle::Lifecycle,
+    replica::{Registry, VersionState},
+    routing::{Split, sticky_version},
+    telemetry::{AccessLog, EndpointMetrics, Metrics, VersionMetrics},
+};
+
+/// What all data-plane threads share.
+#[derive(Debug)]
+pub struct Proxy {
+    pub(super) routes: ArcSwap<Routes>,
+    pub(super) settings: Settings,
+    pub(super) lifecycle: Lifecycle,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) unrouted: Arc<EndpointMetrics>,
+    pub(super) access_log: AccessLog,
+    /// Client connections now, over all threads.
+    pub(super) connections: AtomicUsize,
+    registry: Arc<Registry>,
+}
+
+/// All routes of one catalog.
+#[derive(Debug, Default)]
+pub(super) struct Routes {
+    endpoints: HashMap<Name, Arc<LiveEndpoint>>,
+    hosts: HashMap<Box<str>, Arc<LiveEndpoint>>,
+}
+
+/// An endpoint with its live parts.
+#[derive(Debug)]
+pub(super) struct LiveEndpoint {
+    pub(super) endpoint: Arc<Endpoint>,
+    pub(super) metrics: Arc<EndpointMetrics>,
+    versions: Vec<Arc<LiveVersion>>,
+    split: Split,
+    /// Counts unpinned requests; outlives edits, so that the sequence goes on.
+    tickets: Arc<AtomicU64>,
+}
+
+/// A version with its live parts.
+#[derive(Debug)]
+pub(super) struct LiveVersion {
+    endpoint: Arc<Endpoint>,
+    index: usize,
+    pub(super) state: Arc<VersionState>,
+    pub(super) metrics: Arc<VersionMetrics>,
+    /// The name as the value of `x-modelway-version`.
+    pub(super) label: HeaderValue,
+    /// `scoringPath`, ready to be sent.
+    pub(super) scoring: PathAndQuery,
+}
+
+impl Proxy {
+    /// A data plane without endpoints.
+    pub fn new(
+        settings: Settings,
+        lifecycle: Lifecycle,
+        registry: Arc<Registry>,
+        metrics: Arc<Metrics>,
+        access_log: AccessLog,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            routes: ArcSwap::default(),
+            unrouted: metrics.unrouted(),
+            settings,
+            lifecycle,
+            metrics,
+            access_log,
+            connections: AtomicUsize::new(0),
+            registry,
+        })
+    }
+
+    /// Routes by a new catalog from now on. Requests in progress keep what they have; versions
+    /// gone from the catalog finish their queue. Calls must not overlap.
+    pub fn publish(&self, catalog: &Catalog) {
+        self.registry.apply(catalog);
+        let old = self.routes.load_full();
+        let mut routes = Routes::default();
+        for endpoint in catalog.endpoints.values() {
+            let before = old.endpoints.get(&endpoint.name);
+            let live = match before {
+                Some(live) if Arc::ptr_eq(&live.endpoint, endpoint) => Arc::clone(live),
+                _ => match self.resolve(endpoint, before) {
+                    Some(live) => Arc::new(live),
+                    None => continue,
+                },
+            };
+            for host in &endpoint.hosts {
+                routes.hosts.insert(host.clone(), Arc::clone(&live));
+            }
+            routes.endpoints.insert(endpoint.name.clone(), live);
+        }
+        self.routes.store(Arc::new(routes));
+        self.registry.release(catalog);
+        let kept: BTreeSet<VersionKey> = catalog
+            .endpoints
+            .values()
+            .flat_map(|endpoint| endpoint.versions.iter().map(|v| key_of(endpoint, v)))
+            .collect();
+        self.metrics.retain(&kept);
+    }
+
+    fn resolve(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        before: Option<&Arc<LiveEndpoint>>,
+    ) -> Option<LiveEndpoint> {
+        let percentiles: Vec<u8> =
+            endpoint.versions.iter().map(|version| version.traffic_percentile).collect();
+        let versions = endpoint
+            .versions
+            .iter()
+            .enumerate()
+            .map(|(index, version)| {
+                let key = key_of(endpoint, version);
+                let live = LiveVersion {
+                    endpoint: Arc::clone(endpoint),
+                    index,
+                    state: self.registry.version(&key)?,
+                    metrics: self.metrics.version(&key),
+                    label: HeaderValue::from_str(version.name.as_str()).ok()?,
+                    scoring: PathAndQuery::try_from(version.scoring_path.as_ref()).ok()?,
+                };
+                Some(Arc::new(live))
+            })
+            .collect::<Option<Vec<_>>>();
+        if versions.is_none() {
+            tracing::error!(endpoint = %endpoint.name, "endpoint cannot be routed, left out");
+        }
+        Some(LiveEndpoint {
+            metrics: self.metrics.endpoint(&endpoint.name),
+            versions: versions?,
+            split: Split::new(&percentiles, endpoint.default_version),
+            tickets: before.map(|live| Arc::clone(&live.tickets)).unwrap_or_default(),
+            endpoint: Arc::clone(endpoint),
+        })
+    }
+}
+
+fn key_of(endpoint: &Endpoint, version: &Version) -> VersionKey {
+    VersionKey { endpoint: endpoint.name.clone(), version: version.name.clone() }
+}
+
+impl Routes {
+    pub(super) fn endpoint(&self, name: &str) -> Option<&Arc<LiveEndpoint>> {
+        self.endpoints.get(name)
+    }
+
+    /// The endpoint that lists this authority as one of its hosts.
+    pub(super) fn host(&self, authority: &str) -> Option<&Arc<LiveEndpoint>> {
+        if self.hosts.is_empty() {
+            return None;
+        }
+        self.hosts.get(head::host_of(authority).as_ref())
+    }
+}
+
+impl LiveEndpoint {
+    /// The version for this request: the pinned one, the sticky one, or the next of the split.
+    pub(super) fn choose(&self, headers: &HeaderMap) -> Result<&Arc<LiveVersion>, ProxyError> {
+        let index = match headers.get(head::PIN) {
+            Some(pin) => self.pinned(pin)?,
+            None => self.sticky(headers).unwrap_or_else(|| {
+                self.split.version(self.tickets.fetch_add(1, Ordering::Relaxed))
+            }),
+        };
+        let chosen = self.versions.get(index).ok_or(ProxyError::Internal)?;
+        if chosen.settings().fallback_to_default && !chosen.state.is_ready() {
+            return self.versions.get(self.endpoint.default_version).ok_or(ProxyError::Internal);
+        }
+        Ok(chosen)
+    }
+
+    fn pinned(&self, pin: &HeaderValue) -> Result<usize, ProxyError> {
+        let asked = String::from_utf8_lossy(pin.as_bytes());
+        if let Some((index, _)) = self.endpoint.version(&asked) {
+            return Ok(index);
+        }
+        let known: Vec<&str> = self.endpoint.versions.iter().map(|v| v.name.as_str()).collect();
+        Err(ProxyError::Version {
+            endpoint: self.endpoint.name.clone(),
+            asked: asked.chars().take(64).collect::<String>().into(),
+            known: known.join(", ").into(),
+        })
+    }
+
+    fn sticky(&self, headers: &HeaderMap) -> Option<usize> {
+        let key = match self.endpoint.sticky_by.as_ref()? {
+            StickyBy::Header(name) => headers.get(name.as_ref())?.as_bytes(),
+            StickyBy::Cookie(name) => cookie(headers, name.as_bytes())?,
+        };
+        let names = self.endpoint.versions.iter().map(|version| version.name.as_str());
+        let shares = names.zip(self.split.shares().iter().copied());
+        sticky_version(self.endpoint.name.as_str(), key, shares)
+    }
+}
+
+fn cookie<'h>(headers: &'h HeaderMap, name: &[u8]) -> Option<&'h [u8]> {
+    headers
+        .get_all(header::COOKIE)
+        .iter()
+        .flat_map(|field| field.as_bytes().split(|b| *b == b';'))
+        .find_map(|pair| pair.trim_ascii().strip_prefix(name)?.strip_prefix(b"="))
+}
+
+impl LiveVersion {
+    /// The version's settings.
+    pub(super) fn settings(&self) -> &Version {
+        self.endpoint.versions.get(self.index).expect("the index was taken from this endpoint")
+    }
+
+    /// The endpoint it belongs to.
+    pub(super) fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.endpoint
+    }
+}

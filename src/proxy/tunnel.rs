@@ -1,0 +1,91 @@
+//! An upgraded connection: bytes both ways until one side ends or both fall silent.
+
+use std::{cell::Cell, io, rc::Rc, time::Duration};
+
+use http::{Response, response::Parts};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    time::Instant,
+};
+
+use super::reply::{Flow, Reply};
+
+/// Buffer of one direction.
+const BUFFER_BYTES: usize = 16 * 1024;
+
+/// The answer that switches protocols; the bytes flow once both sides have switched. The slot is
+/// held for the life of the tunnel (contract §5).
+pub(crate) fn open(
+    mut parts: Parts,
+    client: Option<OnUpgrade>,
+    mut flow: Flow,
+) -> Response<Reply> {
+    let replica = parts.extensions.remove::<OnUpgrade>();
+    if let (Some(client), Some(replica)) = (client, replica) {
+        let idle = flow.patience.idle.unwrap_or(Duration::MAX);
+        tokio::task::spawn_local(async move {
+            let (Ok(client), Ok(replica)) = tokio::join!(client, replica) else { return };
+            let moved =
+                relay(TokioIo::new(client), TokioIo::new(replica), idle).await;
+            flow.record.request_bytes = moved.0;
+            flow.record.response_bytes = moved.1;
+            flow.record.done = Some(std::time::Instant::now());
+        });
+    }
+    Response::from_parts(parts, Reply::whole(bytes::Bytes::new()))
+}
+
+/// Moves bytes until either side ends or nothing has moved for `idle`; returns how many went to
+/// the replica and to the client.
+async fn relay<C, R>(client: C, replica: R, idle: Duration) -> (u64, u64)
+where
+    C: AsyncRead + AsyncWrite,
+    R: AsyncRead + AsyncWrite,
+{
+    let (mut from_client, mut to_client) = tokio::io::split(client);
+    let (mut from_replica, mut to_replica) = tokio::io::split(replica);
+    let last = Rc::new(Cell::new(Instant::now()));
+    let (up, down) = (Cell::new(0), Cell::new(0));
+    let both = async {
+        tokio::join!(
+            pump(&mut from_client, &mut to_replica, &last, &up),
+            pump(&mut from_replica, &mut to_client, &last, &down),
+        )
+    };
+    tokio::select! {
+        _ended = both => {}
+        () = silence(&last, idle) => {}
+    }
+    (up.get(), down.get())
+}
+
+async fn pump(
+    from: &mut (impl AsyncRead + Unpin),
+    to: &mut (impl AsyncWrite + Unpin),
+    last: &Cell<Instant>,
+    count: &Cell<u64>,
+) -> io::Result<()> {
+    let mut buffer = vec![0_u8; BUFFER_BYTES];
+    loop {
+        let read = from.read(&mut buffer).await?;
+        last.set(Instant::now());
+        let Some(bytes) = buffer.get(..read).filter(|bytes| !bytes.is_empty()) else {
+            return to.shutdown().await;
+        };
+        to.write_all(bytes).await?;
+        to.flush().await?;
+        count.set(count.get() + read as u64);
+    }
+}
+
+async fn silence(last: &Cell<Instant>, limit: Duration) {
+    loop {
+        let until = last.get() + limit;
+        tokio::time::sleep_until(until).await;
+        if last.get() + limit <= Instant::now() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! The threads of the data plane.
+
+use std::{io, rc::Rc, sync::Arc, thread::JoinHandle, time::Duration};
+
+use tokio::runtime::{Builder, LocalOptions};
+
+use super::{
+    listener::{Listeners, accept},
+    routes::Proxy,
+    upload::{Upload, UploadState},
+};
+use crate::{lifecycle::Phase, upstream::Pool};
+
+/// How long finished connections get to flush and close when the process stops.
+const FAREWELL: Duration = Duration::from_millis(800);
+
+/// One thread of the data plane.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub(crate) proxy: Arc<Proxy>,
+    pub(crate) pool: Pool<Upload>,
+}
+
+/// The running threads of the data plane.
+#[derive(Debug)]
+pub struct Workers(Vec<JoinHandle<()>>);
+
+impl Workers {
+    /// Starts one thread for each listener.
+    pub fn start(proxy: &Arc<Proxy>, listeners: Listeners) -> io::Result<Self> {
+        let threads = listeners
+            .into_inner()
+            .into_iter()
+            .enumerate()
+            .map(|(number, listener)| {
+                let proxy = Arc::clone(proxy);
+                std::thread::Builder::new().name(format!("data-{number}")).spawn(move || {
+                    if let Err(error) = run(proxy, listener) {
+                        tracing::error!(%error, "a data-plane thread could not start");
+                    }
+                })
+            })
+            .collect::<io::Result<Vec<_>>>()?;
+        Ok(Self(threads))
+    }
+
+    /// Waits for the threads, which end when the process stops.
+    pub fn join(self) {
+        for thread in self.0 {
+            if thread.join().is_err() {
+                tracing::error!("a data-plane thread panicked");
+            }
+        }
+    }
+}
+
+fn run(proxy: Arc<Proxy>, listener: std::net::TcpListener) -> io::Result<()> {
+    let runtime =
+        Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+    runtime.block_on(async move {
+        let worker = Rc::new(Worker { pool: Pool::new(proxy.settings.pool), proxy });
+        let sweep = tokio::task::spawn_local(worker.pool.clone().sweep());
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        accept(Rc::clone(&worker), listener).await;
+        farewell(&worker).await;
+        sweep.abort();
+        Ok(())
+    })
+}
+
+/// Waits for the last request, or for the order to stop, and then for its bytes to leave.
+async fn farewell(worker: &Worker) {
+    let lifecycle = &worker.proxy.lifecycle;
+    tokio::select! {
+        () = lifecycle.idle() => {}
+        () = lifecycle.reached(Phase::Stopped) => {}
+    }
+    let connections = || worker.proxy.connections.load(std::sync::atomic::Ordering::Acquire);
+    let gone = async {
+        while connections() > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    drop(tokio::time::timeout(FAREWELL, gone).await);
+}
+
+impl Worker {
+    /// Reads and drops what is left of a refused upload, bounded, so that its sender gets to read
+    /// the answer: a socket closed with unread bytes resets, and the reset destroys the answer.
+    pub(crate) fn linger(&self, upload: Rc<UploadState>) {
+        let settings = &self.proxy.settings;
+        let (limit, bytes_max) = (settings.linger_limit, settings.linger_bytes_max);
+        tokio::task::spawn_local(async move {
+            drop(tokio::time::timeout(limit, upload.discard(bytes_max)).await);
+        });
+    }
+}
