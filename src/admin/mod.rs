@@ -29,4 +29,4 @@ pub use server::{CONNECTIONS_MAX, HEAD_TIME_MAX, STALL_TIME_MAX, serve};
 pub use view::{AdminState, ReplicaView, RouterView, View};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -139,8 +139,7 @@ fn time_text(time: SystemTime) -> String {
 
 /// Milliseconds with three decimals: a microsecond is the finest thing worth reading.
 fn ms(duration: Duration) -> f64 {
-    let us = u32::try_from(duration.as_micros()).unwrap_or(u32::MAX);
-    f64::from(us) / 1_000.0
+    (duration.as_secs_f64() * 1_000_000.0).round() / 1_000.0
 }
 
 fn protocol_text(version: http::Version) -> &'static str {
@@ -269,6 +268,13 @@ pub(super) mod tests {
         assert_eq!(line.as_object().unwrap().len(), 21);
         assert!(line["EndpointName"].is_null() && line["AuthType"].is_null());
         assert!(text(&lost).contains(" -/- - "));
+    }
+
+    #[test]
+    fn a_day_long_stream_keeps_its_duration() {
+        let day = AccessRecord { total: Duration::from_micros(86_400_000_001), ..record() };
+        let line: serde_json::Value = serde_json::from_str(&json(&day)).unwrap();
+        assert_eq!(line["TotalDurationMs"].to_string(), "86400000.001");
     }
 
     #[test]

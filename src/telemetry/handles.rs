@@ -146,6 +146,18 @@ impl VersionMetrics {
         }
     }
 
+    /// Shows the ratio, or nothing.
+    pub(super) fn set_utilization(&self, ratio: Option<f64>) {
+        let retired = self.retired.lock();
+        let labels = [self.key.endpoint.as_str(), self.key.version.as_str()];
+        match ratio {
+            Some(ratio) if !*retired => {
+                self.families.utilization.with_label_values(&labels).set(ratio);
+            }
+            _ => gone(self.families.utilization.remove_label_values(&labels)),
+        }
+    }
+
     fn resolve(&self, code: u16, reason: Reason) -> IntCounter {
         let retired = self.retired.lock();
         if *retired {

@@ -100,7 +100,7 @@ series! {
         "Payload of answers sent to clients.";
     REJECTED = Kind::Counter, "modelway_rejected_total",
         &["endpoint", "reason"], "requests",
-        "Requests refused by the router before a replica got them; endpoint is empty where none was found.";
+        "Requests refused by the router before a replica got them, also those counted for a version; endpoint is empty where none was found.";
     CONNECTIONS = Kind::Gauge, "modelway_connections",
         &["protocol"], "connections",
         "Open connections of clients.";

@@ -137,13 +137,7 @@ impl Metrics {
         for (gauge, count) in metrics.replicas.iter().zip(counts) {
             gauge.set(count.into());
         }
-        let labels = [key.endpoint.as_str(), key.version.as_str()];
-        let family = &self.families.utilization;
-        match gauges.utilization {
-            Some(ratio) => family.with_label_values(&labels).set(ratio),
-            // An error means that it is absent already.
-            None => drop(family.remove_label_values(&labels)),
-        }
+        metrics.set_utilization(gauges.utilization);
     }
 
     /// Sets the age of the catalog; called at a scrape.

@@ -157,6 +157,7 @@ fn a_version_gone_from_the_catalog_leaves_no_series_and_late_requests_bring_none
     late.requests(201, Reason::Model);
     late.requests(503, Reason::Draining);
     late.retries(RetryCause::ConnectFailed);
+    late.set_utilization(Some(1.0));
     late_endpoint.rejected(Reason::Draining);
     late_endpoint.rejected(Reason::QueueFull);
     let text = metrics.encode();
