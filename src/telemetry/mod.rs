@@ -1,1 +1,29 @@
-//! (room to be furnished)
+//! What the router tells about itself: metrics, the access log, its own log, scaling decisions.
+//!
+//! Promises: every series is declared in `metrics.rs`, with help, unit and a closed list of values
+//! for each label that is not a name from the catalog; nothing here blocks a request, and what
+//! cannot be written is dropped and counted; no credential, query string or payload is ever told.
+//!
+//! How: handles ([`VersionMetrics`], [`EndpointMetrics`]) are resolved when routes are built and
+//! count with atomics; the access log hands records to one writer thread; [`DecisionLog`] keeps
+//! the last decisions of the autoscaler for the admin port.
+//!
+//! Not here: who asks for all this (`admin`), and which fate of a request has which
+//! [`Reason`](crate::domain::Reason) (`proxy`).
+
+mod access_log;
+mod access_record;
+mod decisions;
+mod handles;
+mod logging;
+mod markdown;
+mod metrics;
+mod registry;
+
+pub use access_log::{ACCESS_QUEUE_MAX, AccessLog, LogFormat, UnknownLogFormat};
+pub use access_record::{AccessRecord, PATH_CHARS_MAX, USER_AGENT_CHARS_MAX, bounded};
+pub use decisions::{DECISIONS_MAX, DecisionLog};
+pub use handles::{EndpointMetrics, RetryCause, VersionMetrics};
+pub use logging::{FILTER_VARIABLE, LoggingError, init};
+pub use markdown::metrics_markdown;
+pub use registry::{Connections, Metrics, VersionGauges};

@@ -1,0 +1,42 @@
+//! `/livez` and `/readyz`, in the form of the Kubernetes API server's own.
+
+use std::fmt::Write as _;
+
+use axum::{
+    extract::{RawQuery, State},
+    http::StatusCode,
+    response::IntoResponse,
+};
+
+use super::AdminState;
+
+/// Answering at all is what being alive means.
+pub(super) async fn livez() -> &'static str {
+    "ok\n"
+}
+
+/// 200 when every condition is met; else 503 with those that are not. `?verbose` lists all.
+pub(super) async fn readyz(
+    State(state): State<AdminState>,
+    RawQuery(query): RawQuery,
+) -> impl IntoResponse {
+    let query = query.unwrap_or_default();
+    let verbose = query.split('&').any(|part| part == "verbose" || part.starts_with("verbose="));
+    let conditions = state.lifecycle.conditions();
+    let ready = conditions.iter().all(|(_, unmet)| unmet.is_none());
+    let mut page = String::new();
+    for (name, unmet) in conditions {
+        let written = match unmet {
+            Some(why) => writeln!(page, "[-]{name} failed: {why}"),
+            None if verbose => writeln!(page, "[+]{name} ok"),
+            None => Ok(()),
+        };
+        written.expect("writing to a string does not fail");
+    }
+    match (ready, verbose) {
+        (true, false) => page.push_str("ok\n"),
+        (true, true) => page.push_str("readyz check passed\n"),
+        (false, _) => page.push_str("readyz check failed\n"),
+    }
+    (if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, page)
+}
