@@ -144,6 +144,29 @@ fn a_longer_window_is_not_covered_by_what_a_shorter_one_remembered() {
 }
 
 #[test]
+fn a_lower_load_right_after_a_high_one_is_not_forgotten_with_it() {
+    let mut history = History::default();
+    for (at_ms, load) in [(0, 5), (200, 3), (60_100, 0)] {
+        history.record(Duration::from_millis(at_ms), load, WINDOW);
+    }
+    assert!(history.highest() >= 3);
+}
+
+#[test]
+fn a_full_history_still_knows_its_highest_load() {
+    let (mut history, mut now, mut load) = (History::default(), Duration::ZERO, 1000);
+    let short = (Duration::from_secs(1), Duration::from_micros(4200));
+    let long = (Duration::from_secs(600), Duration::from_millis(2600));
+    for (window, step) in [[short; 230], [long; 230]].concat() {
+        history.record(now, load, window);
+        now += step;
+        load -= 1;
+    }
+    assert_eq!(history.len(), ENTRIES_MAX);
+    assert_eq!(history.highest(), 1000);
+}
+
+#[test]
 fn nothing_is_decided_when_autoscaling_is_off() {
     let off = Autoscale { enabled: false, ..settings(2, 4) };
     for total in [0, 3, 9] {
@@ -164,9 +187,10 @@ fn the_replica_that_is_missed_least_goes_first() {
         view(5, ReplicaState::Draining, 0),
         view(6, ReplicaState::Ready, 1),
         view(7, ReplicaState::Starting, 0),
+        view(8, ReplicaState::Starting, 1),
     ];
     let chosen: Vec<_> = victims(&replicas, 9).into_iter().map(|id| id.0).collect();
-    assert_eq!(chosen, [7, 4, 3, 1, 6, 2]);
+    assert_eq!(chosen, [7, 4, 8, 3, 1, 6, 2]);
     assert_eq!(victims(&replicas, 1), [ReplicaId(7)]);
     assert!(victims(&replicas, 0).is_empty());
 }

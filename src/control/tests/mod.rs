@@ -107,6 +107,32 @@ async fn an_order_that_got_lost_is_given_again_and_recorded_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_later_order_of_the_same_count_as_a_lost_one_is_news() {
+    let (world, _handle) = World::with(1, autoscale(1, 8)).await;
+    world.look(|state| state.deaf = true);
+    for _ in 0..2 {
+        world.set_load(2);
+        settle().await;
+        world.set_load(0);
+        sleep(ORDER_UNSEEN_MAX * 2).await;
+        assert_eq!(world.take_orders(), [Order::Start(3)]);
+        assert_eq!(world.reasons().len(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_on_order_is_not_taken_for_surplus() {
+    let (world, _handle) = World::with(1, autoscale(1, 8)).await;
+    world.look(|state| state.deaf = true);
+    world.set_load(2);
+    settle().await;
+    world.change(|state| state.version.autoscale = autoscale(1, 1));
+    sleep(ORDER_UNSEEN_MAX * 2).await;
+    assert_eq!(world.take_orders(), [Order::Start(3)]);
+    assert_eq!(world.reasons().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn surplus_drains_after_the_window_and_idle_replicas_go_first() {
     let (world, handle) = World::with(4, autoscale(1, 4)).await;
     world.set_load(4);
@@ -183,6 +209,34 @@ async fn returning_load_takes_victims_back_before_it_starts_replicas() {
     world.finish_on(2);
     sleep(SLACK).await;
     assert!(world.take_orders().is_empty(), "a readmitted replica is no victim any more");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retired_replica_is_not_taken_back_while_the_catalog_still_shows_it() {
+    let (world, _handle) = World::with(3, autoscale(1, 3)).await;
+    world.change(|state| {
+        state.version.slots_per_replica = 4;
+        state.busy = vec![(1, 0), (2, 1), (3, 1)];
+    });
+    sleep(WINDOW + SLACK).await;
+    assert_eq!(world.take_orders(), [Order::Drain(1), Order::Drain(3), Order::Retire(vec![1])]);
+    world.look(|state| state.lagging = true);
+    world.finish_on(3);
+    settle().await;
+    world.set_load(6);
+    settle().await;
+    assert_eq!(world.take_orders(), [Order::Retire(vec![3]), Order::Start(3)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_edit_of_the_rules_starts_the_window_again() {
+    let (world, _handle) = World::with(4, autoscale(1, 4)).await;
+    sleep(WINDOW.saturating_sub(SLACK)).await;
+    world.change(|state| state.version.autoscale.target_utilization = 71);
+    sleep(WINDOW.saturating_sub(SLACK)).await;
+    assert!(world.take_orders().is_empty());
+    sleep(SLACK * 2).await;
+    assert_eq!(world.reasons().len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
