@@ -9,7 +9,7 @@ use std::{
     future::Future,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU8, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -22,15 +22,16 @@ use tokio::{
 
 /// The phases of the process, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
 pub enum Phase {
     /// Normal work.
-    Serving,
+    Serving = 0,
     /// Not ready, still accepting; answers ask clients to reconnect elsewhere.
-    Draining,
+    Draining = 1,
     /// No new connections; what has begun is finished.
-    Closing,
+    Closing = 2,
     /// What still runs is cut off.
-    Stopped,
+    Stopped = 3,
 }
 
 /// Handle to the life of the process; clones are the same life.
@@ -40,6 +41,8 @@ pub struct Lifecycle(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     phase: watch::Sender<Phase>,
+    /// The same phase, for those who ask with every request.
+    phase_now: AtomicU8,
     requests: AtomicUsize,
     requests_changed: Notify,
     tasks: Mutex<JoinSet<()>>,
@@ -71,6 +74,7 @@ impl Lifecycle {
     pub fn new() -> Self {
         Self(Arc::new(Inner {
             phase: watch::Sender::new(Phase::Serving),
+            phase_now: AtomicU8::new(Phase::Serving as u8),
             requests: AtomicUsize::new(0),
             requests_changed: Notify::new(),
             tasks: Mutex::new(JoinSet::new()),
@@ -80,7 +84,12 @@ impl Lifecycle {
 
     /// The phase now.
     pub fn phase(&self) -> Phase {
-        *self.0.phase.borrow()
+        match self.0.phase_now.load(Ordering::Acquire) {
+            0 => Phase::Serving,
+            1 => Phase::Draining,
+            2 => Phase::Closing,
+            _ => Phase::Stopped,
+        }
     }
 
     /// Goes to a later phase; an earlier one is ignored.
@@ -89,6 +98,7 @@ impl Lifecycle {
             let forward = phase > *now;
             if forward {
                 *now = phase;
+                self.0.phase_now.store(phase as u8, Ordering::Release);
             }
             forward
         });

@@ -25,7 +25,7 @@ use tokio::{
     time::{Instant, Sleep},
 };
 
-use super::{answer::raw_answer, error::ProxyError, head, settings::Settings};
+use super::{answer::raw_answer, head, settings::Settings};
 use crate::net::{Socket, SocketIo};
 
 /// What a connection is doing.

@@ -24,6 +24,7 @@ use crate::{
     domain::Reason,
     lifecycle::Phase,
     net::{Socket, SocketIo},
+    telemetry::Open,
     upstream::LocalExecutor,
 };
 
@@ -89,7 +90,8 @@ async fn detect(socket: &Arc<Socket>) -> Option<(Bytes, bool)> {
 }
 
 async fn serve_http1(worker: Rc<Worker>, socket: Arc<Socket>, prefix: Bytes) {
-    let _gauge = Gauge::up(&worker.proxy.metrics.connections.http1);
+    let metrics = Arc::clone(&worker.proxy.metrics);
+    let _open = Open::count(&metrics.connections.http1);
     let state = ClientState::new(Doing::Head);
     let settings = &worker.proxy.settings;
     let io = ClientIo::new(Arc::clone(&socket), state.clone(), prefix, settings);
@@ -129,7 +131,8 @@ async fn serve_http1(worker: Rc<Worker>, socket: Arc<Socket>, prefix: Bytes) {
 }
 
 async fn serve_http2(worker: Rc<Worker>, socket: Arc<Socket>, prefix: Bytes) {
-    let _gauge = Gauge::up(&worker.proxy.metrics.connections.http2);
+    let metrics = Arc::clone(&worker.proxy.metrics);
+    let _open = Open::count(&metrics.connections.http2);
     let state = ClientState::new(Doing::Other);
     let settings = &worker.proxy.settings;
     let idle_limit = settings.idle_limit;
@@ -182,5 +185,3 @@ async fn answer(
     Ok(journey::handle(request, client).await)
 }
 
-/// Counts a connection in a gauge until dropped.
-struct Gauge(prometheus_gauge::IntGauge);

@@ -5,13 +5,13 @@ use std::time::Duration;
 use crate::upstream::PoolSettings;
 
 /// The largest header block: request line and fields (contract §12, "sizes").
-pub const HEAD_BYTES_MAX: usize = 64 * 1024;
+pub(super) const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// The most header fields.
-pub const HEAD_FIELDS_MAX: usize = 100;
+pub(super) const HEAD_FIELDS_MAX: usize = 100;
 /// The longest request target.
-pub const TARGET_BYTES_MAX: usize = 16 * 1024;
+pub(super) const TARGET_BYTES_MAX: usize = 16 * 1024;
 /// How much of a request body is kept for a second try.
-pub const REPLAY_BYTES_MAX: usize = 64 * 1024;
+pub(super) const REPLAY_BYTES_MAX: usize = 64 * 1024;
 
 /// What an operator may change.
 #[derive(Debug, Clone)]

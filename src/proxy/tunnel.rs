@@ -20,21 +20,23 @@ const BUFFER_BYTES: usize = 16 * 1024;
 pub(crate) fn open(
     mut parts: Parts,
     client: Option<OnUpgrade>,
-    mut flow: Flow,
+    flow: Flow,
 ) -> Response<Reply> {
     let replica = parts.extensions.remove::<OnUpgrade>();
     if let (Some(client), Some(replica)) = (client, replica) {
-        let idle = flow.patience.idle.unwrap_or(Duration::MAX);
-        tokio::task::spawn_local(async move {
-            let (Ok(client), Ok(replica)) = tokio::join!(client, replica) else { return };
-            let moved =
-                relay(TokioIo::new(client), TokioIo::new(replica), idle).await;
-            flow.record.request_bytes = moved.0;
-            flow.record.response_bytes = moved.1;
-            flow.record.done = Some(std::time::Instant::now());
-        });
+        tokio::task::spawn_local(run(client, replica, flow));
     }
     Response::from_parts(parts, Reply::whole(bytes::Bytes::new()))
+}
+
+async fn run(client: OnUpgrade, replica: OnUpgrade, mut flow: Flow) {
+    let idle = flow.patience.idle.unwrap_or(Duration::MAX);
+    if let (Ok(client), Ok(replica)) = tokio::join!(client, replica) {
+        let (up, down) = relay(TokioIo::new(client), TokioIo::new(replica), idle).await;
+        flow.record.request_bytes = up;
+        flow.record.response_bytes = down;
+    }
+    flow.record.done = Some(std::time::Instant::now());
 }
 
 /// Moves bytes until either side ends or nothing has moved for `idle`; returns how many went to

@@ -120,6 +120,11 @@ impl UploadState {
         self.0.borrow().ended
     }
 
+    /// The length that the client has announced; `None` where it has not.
+    pub(crate) fn length(&self) -> Option<u64> {
+        self.0.borrow().length
+    }
+
     /// Payload bytes received so far.
     pub(crate) fn received(&self) -> u64 {
         self.0.borrow().received

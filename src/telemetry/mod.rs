@@ -26,4 +26,4 @@ pub use decisions::{DECISIONS_MAX, DecisionLog};
 pub use handles::{EndpointMetrics, RetryCause, VersionMetrics};
 pub use logging::{FILTER_VARIABLE, LoggingError, init};
 pub use markdown::metrics_markdown;
-pub use registry::{Connections, Metrics, VersionGauges};
+pub use registry::{Connections, Metrics, Open, VersionGauges};

@@ -32,6 +32,24 @@ pub struct Metrics {
     pub configuration_refusals: IntCounter,
 }
 
+/// Counts one connection in its gauge until dropped.
+#[derive(Debug)]
+pub struct Open(IntGauge);
+
+impl Open {
+    /// One more in this gauge.
+    pub fn count(gauge: &IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
 /// Open connections of clients by protocol. An upgraded connection moves from `http1` to
 /// `websocket`.
 #[derive(Debug)]

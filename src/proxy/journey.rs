@@ -1,0 +1,440 @@
+//! The journey of a request: where, who, how much, which, when; then the exchange.
+//!
+//! Steps 2 to 6 of `ARCHITECTURE.md` are [`decide`] and [`take_slot`], which know heads and never
+//! bodies; step 7 is the exchange, step 8 the body of the answer.
+
+use std::{
+    panic::AssertUnwindSafe,
+    pin::pin,
+    rc::Rc,
+    sync::Arc,
+    task::Poll,
+    time::{Duration, Instant},
+};
+
+use http::{
+    HeaderName, HeaderValue, Request, Response, StatusCode, Version, header,
+    request::Parts,
+    uri::PathAndQuery,
+};
+use hyper::{
+    body::{Body, Incoming},
+    upgrade::OnUpgrade,
+};
+
+use super::{
+    answer::{self, Manner},
+    connection::Client,
+    detach::Detach,
+    error::ProxyError,
+    exchange::{Exchange, Held, Outcome},
+    forward::{self, Outgoing},
+    grpc,
+    head::{self, GRPC_ROUTE, Kind},
+    identity::Identity,
+    record::Record,
+    reply::Reply,
+    routes::{LiveEndpoint, LiveVersion, Routes},
+    upload::{UploadLimits, UploadState},
+};
+use crate::{
+    auth,
+    domain::{ErrorProfile, OnDisconnect},
+    lifecycle::Phase,
+    replica::{Acquired, Refused, Slot, Waiting},
+    routing::{self, Rest},
+};
+
+const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+/// What may be left unread on a connection that stays open after a refusal.
+const UNREAD_BYTES_MAX: u64 = 64 * 1024;
+
+/// A request with everything decided that can be decided without waiting.
+struct Decided {
+    version: Arc<LiveVersion>,
+    path: PathAndQuery,
+    authority: String,
+    auth_took: Duration,
+}
+
+/// What is known of a request from its first line on.
+struct Asked {
+    kind: Kind,
+    identity: Identity,
+    http2: bool,
+    /// Whether the path on the replica is one of the Open Inference Protocol.
+    inference_protocol: bool,
+    expects_continue: bool,
+}
+
+/// Answers one request.
+pub(super) async fn handle(request: Request<Incoming>, client: Rc<Client>) -> Response<Reply> {
+    let in_progress = client.state.begin();
+    let (parts, incoming) = request.into_parts();
+    let asked = Asked {
+        kind: head::kind(&parts),
+        identity: Identity::of(&parts.headers),
+        http2: parts.version == Version::HTTP_2,
+        inference_protocol: names_inference_protocol(parts.uri.path()),
+        expects_continue: parts.headers.contains_key(header::EXPECT),
+    };
+    let panics = &client.worker.proxy.metrics.request_panics;
+    let guarded = catch_panic(travel(parts, incoming, &asked, &client)).await;
+    let mut response = guarded.unwrap_or_else(|()| {
+        panics.inc();
+        answer::refuse(&ProxyError::Internal, &asked.manner(None, None))
+    });
+    if client.worker.proxy.lifecycle.phase() > Phase::Serving && !asked.http2 {
+        close_after(&mut response);
+    }
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        client.state.becomes_other();
+    }
+    response.map(|reply| reply.for_client(in_progress))
+}
+
+async fn travel(
+    mut parts: Parts,
+    incoming: Incoming,
+    asked: &Asked,
+    client: &Rc<Client>,
+) -> Response<Reply> {
+    let mut record = Record::begin(&client.worker, &parts, &asked.identity);
+    let decided = match decide(&parts, &incoming, asked, client, &mut record) {
+        Ok(decided) => decided,
+        Err(error) => return refuse_unread(&error, asked, client, incoming, record),
+    };
+    record.version = Some(Arc::clone(&decided.version));
+    let waited = Instant::now();
+    let slot = match take_slot(&decided.version, asked, client).await {
+        Ok(slot) => slot,
+        Err(error) => {
+            record.queue = waited.elapsed();
+            return refuse_unread(&error, asked, client, incoming, record);
+        }
+    };
+    let slot_since = Instant::now();
+    record.queue = slot_since.duration_since(waited);
+    let client_upgrade = parts.extensions.remove::<OnUpgrade>();
+    let (limit, limit_is_total) = time_limit(&decided.version, &parts, asked.kind);
+    let head = match outgoing_head(parts, &decided, asked, client) {
+        Ok(head) => head,
+        Err(error) => return refuse_unread(&error, asked, client, incoming, record),
+    };
+    let upload = UploadState::new(incoming, upload_limits(&decided, asked, client), true);
+    let queue_left = decided.version.settings().max_queue_wait.saturating_sub(record.queue);
+    let exchange = Exchange {
+        worker: Rc::clone(&client.worker),
+        version: Arc::clone(&decided.version),
+        record,
+        identity: asked.identity.clone(),
+        slot: Held::new(slot),
+        slot_since,
+        head,
+        upload: Rc::clone(&upload),
+        kind: asked.kind,
+        limit,
+        limit_is_total,
+        queue_left,
+        auth_took: decided.auth_took,
+        client_upgrade,
+    };
+    match follow(exchange, &decided.version, client, asked).await {
+        Some(Ok(response)) => response,
+        Some(Err((error, mut record))) => {
+            let response = refuse(&error, asked, &mut record);
+            finish_upload(response, asked, client, upload)
+        }
+        // The client has reset the connection; nobody reads this.
+        None => answer::refuse(&ProxyError::ClientGone, &asked.manner(None, None)),
+    }
+}
+
+/// Runs the exchange. When the client leaves, its work is followed to the end, unless the version
+/// says that leaving cancels it.
+async fn follow(
+    exchange: Exchange,
+    version: &LiveVersion,
+    client: &Client,
+    asked: &Asked,
+) -> Option<Outcome> {
+    if version.settings().on_disconnect != Some(OnDisconnect::Cancel) {
+        return Some(Detach::new(exchange.run()).await);
+    }
+    let run = Box::pin(exchange.run());
+    if asked.http2 {
+        return Some(run.await);
+    }
+    tokio::select! {
+        outcome = run => Some(outcome),
+        () = client.socket.reset() => None,
+    }
+}
+
+/// Steps 2 to 5, in the order of contract §12: path 400, endpoint 404, credential 401, size 413,
+/// version 404.
+fn decide(
+    parts: &Parts,
+    incoming: &Incoming,
+    asked: &Asked,
+    client: &Client,
+    record: &mut Record,
+) -> Result<Decided, ProxyError> {
+    head::check(parts)?;
+    let authority = head::authority(parts)?;
+    routing::check_path(parts.uri.path())?;
+    let routes = client.worker.proxy.routes.load();
+    let (live, rest) = locate(parts, &authority, asked.kind, &routes)?;
+    record.endpoint = Some(Arc::clone(live));
+    let auth_began = live.endpoint.server_timing.then(Instant::now);
+    record.caller = Some(auth::authorize(&live.endpoint.auth, &parts.headers)?);
+    let auth_took = auth_began.map_or(Duration::ZERO, |began| began.elapsed());
+    let limit = live.endpoint.max_payload_bytes;
+    let announced = incoming.size_hint().exact().unwrap_or(0);
+    if announced > limit && asked.kind != Kind::Grpc {
+        return Err(ProxyError::PayloadTooLarge { limit });
+    }
+    let version = Arc::clone(live.choose(&parts.headers)?);
+    let path = replica_path(&version, rest, parts.uri.query())?;
+    Ok(Decided { version, path, authority: authority.into_owned(), auth_took })
+}
+
+/// The endpoint that a request addresses: by gRPC metadata, by host, or by path.
+fn locate<'r>(
+    parts: &'r Parts,
+    authority: &str,
+    kind: Kind,
+    routes: &'r Routes,
+) -> Result<(&'r Arc<LiveEndpoint>, Rest<'r>), ProxyError> {
+    let path = parts.uri.path();
+    if kind == Kind::Grpc
+        && let Some(route) = parts.headers.get(GRPC_ROUTE)
+    {
+        let route = route.to_str().map_err(|_| head::malformed("the gRPC route is not ASCII"))?;
+        routing::check_path(route)?;
+        let routed = routing::route(route).ok_or(ProxyError::NoGrpcRoute)?;
+        return Ok((named(routes, routed.endpoint)?, Rest::Path(path)));
+    }
+    if let Some(live) = routes.host(authority) {
+        return Ok((live, Rest::Path(path)));
+    }
+    match routing::route(path) {
+        Some(routed) => Ok((named(routes, routed.endpoint)?, routed.rest)),
+        None if kind == Kind::Grpc => Err(ProxyError::NoGrpcRoute),
+        None => Err(ProxyError::NoRoute),
+    }
+}
+
+fn named<'r>(routes: &'r Routes, name: &str) -> Result<&'r Arc<LiveEndpoint>, ProxyError> {
+    let shown = || name.chars().take(64).collect::<String>().into();
+    routes.endpoint(name).ok_or_else(|| ProxyError::Endpoint(shown()))
+}
+
+fn replica_path(
+    version: &LiveVersion,
+    rest: Rest<'_>,
+    query: Option<&str>,
+) -> Result<PathAndQuery, ProxyError> {
+    let path = match (rest, query) {
+        (Rest::Score, None) => return Ok(version.scoring.clone()),
+        (Rest::Score, Some(_)) => version.scoring.path(),
+        (Rest::Path(path), _) => path,
+    };
+    let mut text = String::with_capacity(path.len() + query.map_or(0, |query| query.len() + 1));
+    text.push_str(path);
+    if let Some(query) = query {
+        text.push('?');
+        text.push_str(query);
+    }
+    PathAndQuery::try_from(text).map_err(|_| head::malformed("the request target is not a URI"))
+}
+
+/// Step 6: a slot, waiting for it where that can help.
+async fn take_slot(
+    version: &Arc<LiveVersion>,
+    asked: &Asked,
+    client: &Client,
+) -> Result<Slot, ProxyError> {
+    let endpoint = &version.endpoint().name;
+    match version.state.acquire() {
+        Ok(Acquired::Slot(slot)) => Ok(slot),
+        Ok(Acquired::Waiting(waiting)) => wait(waiting, version, asked, client).await,
+        Err(Refused::QueueFull { length }) => {
+            Err(ProxyError::QueueFull { endpoint: endpoint.clone(), waiting: length })
+        }
+        Err(Refused::NoReplicas) => Err(ProxyError::NoReadyReplicas(endpoint.clone())),
+    }
+}
+
+async fn wait(
+    mut waiting: Waiting,
+    version: &LiveVersion,
+    asked: &Asked,
+    client: &Client,
+) -> Result<Slot, ProxyError> {
+    let limit = version.settings().max_queue_wait;
+    let left = async {
+        if asked.http2 {
+            // A reset stream drops this future; there is nothing to watch.
+            std::future::pending().await
+        } else {
+            client.socket.closed().await;
+        }
+    };
+    let error = tokio::select! {
+        biased;
+        slot = &mut waiting => return Ok(slot),
+        () = left => ProxyError::ClientGone,
+        () = client.worker.proxy.lifecycle.reached(Phase::Stopped) => ProxyError::Draining,
+        () = tokio::time::sleep(limit) => {
+            let endpoint = version.endpoint().name.clone();
+            if version.state.is_ready() {
+                ProxyError::QueueTimeout { endpoint, waited_ms: limit.as_millis() }
+            } else {
+                ProxyError::NoReadyReplicas(endpoint)
+            }
+        }
+    };
+    let gone = matches!(error, ProxyError::ClientGone);
+    waiting.give_up().filter(|_| !gone).ok_or(error)
+}
+
+fn upload_limits(decided: &Decided, asked: &Asked, client: &Client) -> UploadLimits {
+    UploadLimits {
+        payload_bytes_max: decided.version.endpoint().max_payload_bytes,
+        stall: client.worker.proxy.settings.body_stall_limit,
+        trailers: asked.kind == Kind::Grpc,
+    }
+}
+
+/// `requestTimeout`, or the shorter `grpc-timeout`, which then bounds the whole call.
+fn time_limit(version: &LiveVersion, parts: &Parts, kind: Kind) -> (Duration, bool) {
+    let limit = version.settings().request_timeout;
+    let asked = (kind == Kind::Grpc)
+        .then(|| grpc::parse_timeout(parts.headers.get(GRPC_TIMEOUT)?.to_str().ok()?))
+        .flatten();
+    match asked {
+        Some(asked) if asked < limit => (asked, true),
+        _ => (limit, false),
+    }
+}
+
+fn outgoing_head(
+    parts: Parts,
+    decided: &Decided,
+    asked: &Asked,
+    client: &Client,
+) -> Result<Request<()>, ProxyError> {
+    let outgoing = Outgoing {
+        path: decided.path.clone(),
+        authority: &decided.authority,
+        peer: client.socket.peer(),
+        identity: &asked.identity,
+        kind: asked.kind,
+        forward_credentials: decided.version.endpoint().forward_credentials,
+    };
+    forward::request_head(parts, &outgoing)
+}
+
+/// A refusal of a request whose body has not been touched.
+fn refuse_unread(
+    error: &ProxyError,
+    asked: &Asked,
+    client: &Client,
+    incoming: Incoming,
+    mut record: Record,
+) -> Response<Reply> {
+    let response = refuse(error, asked, &mut record);
+    let limits = UploadLimits {
+        payload_bytes_max: u64::MAX,
+        stall: client.worker.proxy.settings.body_stall_limit,
+        trailers: false,
+    };
+    finish_upload(response, asked, client, UploadState::new(incoming, limits, false))
+}
+
+fn refuse(error: &ProxyError, asked: &Asked, record: &mut Record) -> Response<Reply> {
+    let version = record.version.as_ref();
+    let wait = version.and_then(|version| version.state.expected_wait());
+    let mut manner = asked.manner(version.map(|version| version.label.clone()), wait);
+    if let Some(live) = &record.endpoint {
+        manner.profile = live.endpoint.error_profile;
+    }
+    let mut response = answer::refuse(error, &manner);
+    let status = if matches!(error, ProxyError::ClientGone) {
+        499
+    } else {
+        error.status(manner.profile).as_u16()
+    };
+    record.ends_with(status, error.reason());
+    record.response_bytes = response.body().size_hint().exact().unwrap_or(0);
+    if matches!(error, ProxyError::ClientTimeout(_) | ProxyError::ClientGone) && !asked.http2 {
+        close_after(&mut response);
+    }
+    response
+}
+
+/// Sees to the rest of an upload whose answer came early.
+fn finish_upload(
+    mut response: Response<Reply>,
+    asked: &Asked,
+    client: &Client,
+    upload: Rc<UploadState>,
+) -> Response<Reply> {
+    if upload.is_ended() {
+        return response;
+    }
+    let small = upload.length().is_some_and(|length| length <= UNREAD_BYTES_MAX);
+    if !asked.http2 && (asked.expects_continue || !small || upload.fault().is_some()) {
+        close_after(&mut response);
+    }
+    // Reading the body of a client that waits for `100 Continue` would send it.
+    if !asked.expects_continue || upload.received() > 0 {
+        client.worker.linger(upload);
+    }
+    response
+}
+
+fn close_after(response: &mut Response<Reply>) {
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+}
+
+fn names_inference_protocol(path: &str) -> bool {
+    let rest = match routing::route(path).map(|routed| routed.rest) {
+        Some(Rest::Path(rest)) => rest,
+        Some(Rest::Score) => return false,
+        None => path,
+    };
+    rest.starts_with("/v2/")
+}
+
+impl Asked {
+    fn manner(
+        &self,
+        version: Option<HeaderValue>,
+        expected_wait: Option<Duration>,
+    ) -> Manner<'_> {
+        Manner {
+            identity: &self.identity,
+            kind: self.kind,
+            inference_protocol: self.inference_protocol,
+            profile: ErrorProfile::Kubernetes,
+            version,
+            expected_wait,
+        }
+    }
+}
+
+/// A panic of one request must not take the connection or the thread with it.
+async fn catch_panic<T>(work: impl Future<Output = T>) -> Result<T, ()> {
+    let mut work = pin!(work);
+    std::future::poll_fn(|cx| {
+        // Nothing that the panicking request shares is left half-changed: locks are released and
+        // guards dropped by the unwinding, and the future is not polled again.
+        match std::panic::catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx))) {
+            Ok(polled) => polled.map(Ok),
+            Err(_) => Poll::Ready(Err(())),
+        }
+    })
+    .await
+}
