@@ -93,7 +93,7 @@ fn load_into(
 
 fn check(documents: &[Document<'_>], policy: Policy, report: &mut Report) -> Vec<EndpointSpec> {
     let of_kind = |kind| documents.iter().filter(move |document| document.kind == kind);
-    let mut secrets = Secrets::default();
+    let mut secrets = Secrets::new(!report.problems.is_empty());
     for document in of_kind(Kind::Secret) {
         if report.give_up_when_full() {
             break;

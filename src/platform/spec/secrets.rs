@@ -20,9 +20,12 @@ const DEFAULT_NAMESPACE: &str = "default";
 const PRIMARY: &str = "primaryKey";
 const SECONDARY: &str = "secondaryKey";
 
-/// The Secrets of all files, by namespace and name.
-#[derive(Default)]
-pub(super) struct Secrets(BTreeMap<(String, String), Stored>);
+/// The Secrets of all files.
+pub(super) struct Secrets {
+    by_name: BTreeMap<(String, String), Stored>,
+    /// Whether a Secret that is not here may stand in a part of the files that cannot be read.
+    is_incomplete: bool,
+}
 
 struct Stored {
     place: Place,
@@ -33,14 +36,20 @@ struct Stored {
 }
 
 impl Secrets {
+    /// None yet. `is_incomplete`: parts of the files could not be read.
+    pub(super) fn new(is_incomplete: bool) -> Self {
+        Self { by_name: BTreeMap::new(), is_incomplete }
+    }
+
     /// Takes a Secret and checks its keys.
     pub(super) fn add(&mut self, scope: &mut Scope<'_>, raw: &types::Secret) {
         let name_path = FieldPath::keys(&["metadata", "name"]);
         if scope.is_broken(&name_path) {
+            self.is_incomplete = true;
             return;
         }
         let name = (namespace(&raw.metadata).to_owned(), raw.metadata.name.clone());
-        if let Some(first) = self.0.get(&name) {
+        if let Some(first) = self.by_name.get(&name) {
             let message = format!(
                 "Secret {} is defined twice, first at {}; remove one",
                 quoted(&name.1),
@@ -59,7 +68,7 @@ impl Secrets {
         let has_primary = is_given(scope, raw, PRIMARY);
         let keys = primary.into_iter().chain(secondary).collect();
         let place = scope.place(&name_path);
-        self.0.insert(name, Stored { place, keys, has_primary });
+        self.by_name.insert(name, Stored { place, keys, has_primary });
     }
 
     /// The keys of the Secret that an endpoint names at `path`. Empty when a cluster holds it.
@@ -73,7 +82,7 @@ impl Secrets {
     ) -> Vec<KeyDigest> {
         let namespace = namespace(&endpoint.metadata);
         let name = (namespace.to_owned(), reference.name.clone());
-        match self.0.get(&name) {
+        match self.by_name.get(&name) {
             Some(stored) => {
                 if !stored.has_primary {
                     let message = format!(
@@ -86,7 +95,7 @@ impl Secrets {
                 stored.keys.clone()
             }
             None => {
-                if !in_cluster {
+                if !in_cluster && !self.is_incomplete {
                     let message = format!(
                         "there is no Secret {} in namespace {} in the given files; add it, or \
                          remove `secretRef` and keys are generated",

@@ -9,7 +9,7 @@ use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Tag};
 
 use super::{
     path::{FieldPath, Segment},
-    problem::{Mark, PROBLEMS_MAX, quoted},
+    problem::{Mark, PROBLEMS_MAX},
     scalar,
 };
 
@@ -340,9 +340,4 @@ fn too_deep() -> String {
 /// The parser counts lines from 1 and columns from 0.
 fn mark_of(marker: &Marker) -> Mark {
     Mark { line: marker.line(), column: marker.col() + 1 }
-}
-
-/// What a message calls a tag.
-pub(super) fn tag_refused(tag: &Tag) -> String {
-    format!("the tag {} is not supported; remove it", quoted(&tag.to_string()))
 }

@@ -31,21 +31,22 @@ pub struct InferenceEndpoint {
 }
 
 /// The object metadata of Kubernetes. Only `name` and `namespace` matter here; the rest is listed so
-/// that a misspelled field is found and an exported object is not refused.
+/// that a misspelled field is found and an exported object is not refused. Annotations are not even
+/// kept: `kubectl apply` leaves a copy of the whole Secret in one.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[expect(missing_docs, reason = "the fields of Kubernetes' ObjectMeta, not ours to describe")]
 pub struct Metadata {
     pub name: String,
     pub namespace: Option<String>,
-    pub annotations: Option<BTreeMap<String, String>>,
+    pub annotations: Option<IgnoredAny>,
     pub creation_timestamp: Option<IgnoredAny>,
     pub deletion_grace_period_seconds: Option<IgnoredAny>,
     pub deletion_timestamp: Option<IgnoredAny>,
     pub finalizers: Option<IgnoredAny>,
     pub generate_name: Option<IgnoredAny>,
     pub generation: Option<IgnoredAny>,
-    pub labels: Option<BTreeMap<String, String>>,
+    pub labels: Option<IgnoredAny>,
     pub managed_fields: Option<IgnoredAny>,
     pub owner_references: Option<IgnoredAny>,
     pub resource_version: Option<IgnoredAny>,

@@ -476,6 +476,7 @@ fn targets_are_checked() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn secrets_are_checked_without_showing_them() {
     let cases = [
         (
@@ -515,6 +516,11 @@ fn secrets_are_checked_without_showing_them() {
             "write it in quotes",
         ),
         (
+            with_secret("metadata: {name: keys}\nstringData: {primaryKey: !hunter2 }\n"),
+            "11:35",
+            "tags (`!…`) are not supported; remove it, or quote the text",
+        ),
+        (
             with_secret("metadata: {name: keys}\nstringData: hunter2\n"),
             "11:13: stringData",
             "must be a mapping, not a text",
@@ -550,6 +556,18 @@ fn secrets_are_checked_without_showing_them() {
 }
 
 #[test]
+fn no_debug_output_holds_a_key() {
+    let text = with_secret(
+        "metadata: {name: keys, annotations: {last: hunter2}}\nstringData: {primaryKey: hunter2}\n",
+    );
+    let raw = decode::decode::<types::Secret>(&tree::parse(&text).documents[1]).value;
+    let raw = raw.expect("a good Secret");
+    assert_eq!(raw.string_data["primaryKey"].0, "hunter2");
+    let shown = format!("{raw:?} {:?}", good(&text));
+    assert!(!shown.contains("hunter2"), "{shown}");
+}
+
+#[test]
 fn documents_and_yaml_are_checked() {
     let deep = format!("a: {}", "[".repeat(40));
     let good = in_spec("");
@@ -561,7 +579,7 @@ fn documents_and_yaml_are_checked() {
         ("- a\n".to_owned(), "1:1", "must be a mapping with `apiVersion` and `kind`"),
         ("just words".to_owned(), "1:1", "must be a mapping"),
         ("? [a]\n: b\n".to_owned(), "1:3", "a key must be a plain text"),
-        ("a: !include b\n".to_owned(), "1:13", "the tag `!include` is not supported"),
+        ("a: !include b\n".to_owned(), "1:13", "tags (`!…`) are not supported"),
         ("kind: 3\n".to_owned(), "1:7: kind", "must be `InferenceEndpoint` or `Secret`"),
         ("kind: Deployment\n".to_owned(), "1:7: kind", "use one of `InferenceEndpoint`, `Secret`"),
         (

@@ -4,7 +4,7 @@ use super::*;
 use crate::domain::{ErrorProfile, MAX_PAYLOAD_BYTES};
 
 /// Every field, as the design shows it, with what this release serves.
-const FULL: &str = r#"
+pub(super) const FULL: &str = r#"
 apiVersion: modelway.dev/v1alpha1
 kind: InferenceEndpoint
 metadata: {name: fraud, namespace: models, labels: {team: risk}, resourceVersion: "7"}
@@ -198,7 +198,7 @@ fn shares_below_100_and_fields_without_effect_are_warnings() {
         "0.yaml:7:30: spec.versions[0].replicas: has no effect while `autoscale.enabled` is true",
         "0.yaml:7:69: spec.versions[0].targetRef.command: neither command nor env holds `{port}`",
         "0.yaml:10:100: stringData.secondaryKey: is the same as `primaryKey`",
-        "0.yaml:17:62: spec.versions[0].targetRef.addresses[0]: a port 5001 is also a replica of \
+        "0.yaml:17:61: spec.versions[0].targetRef.addresses[0]: a port 5001 is also a replica of \
          endpoint `demo`",
     ];
     assert_eq!(said.len(), expected.len(), "{said:#?}");

@@ -60,6 +60,10 @@ fn problems_without_number_are_cut_off() {
     assert_eq!(load_in_time(&format!("{HEAD}spec:\n  versions:\n{versions}")), PROBLEMS_MAX + 1);
     let documents = format!("{HEAD}---\n").repeat(5000);
     assert_eq!(load_in_time(&documents), PROBLEMS_MAX + 1);
+    let secrets: Vec<_> = (0..1001)
+        .map(|i| format!("---\n{{apiVersion: v1, kind: Secret, metadata: {{name: s{i}}}}}\n"))
+        .collect();
+    assert!(problems(&[&secrets.concat()])[0].contains("more than 1000 documents"));
 }
 
 /// Pieces that YAML and endpoints are made of, so that random texts get far.
@@ -121,6 +125,19 @@ proptest! {
     #[test]
     fn no_text_of_yaml_pieces_panics_or_takes_long(pieces in prop::collection::vec(piece(), 0..40)) {
         load_in_time(&pieces.concat());
+    }
+
+    #[test]
+    fn no_edit_of_the_full_example_panics(
+        edits in prop::collection::vec((0..3000_usize, 0..30_usize, piece()), 1..6),
+    ) {
+        let mut text: Vec<char> = good::FULL.chars().collect();
+        for (at, length, piece) in edits {
+            let start = at.min(text.len());
+            let end = (at + length).min(text.len());
+            text.splice(start..end, piece.chars());
+        }
+        load_in_time(&text.iter().collect::<String>());
     }
 
     #[test]
