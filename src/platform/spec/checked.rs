@@ -36,6 +36,13 @@ pub enum Target {
     Process(ProcessTarget),
     /// Fixed addresses, never scaled; may be empty.
     Addresses(Vec<Address>),
+    /// An object of a cluster; only where the policy allows it.
+    Cluster {
+        /// `Deployment` or `StatefulSet`.
+        kind: &'static str,
+        /// Its name, in the namespace of the endpoint.
+        name: String,
+    },
 }
 
 /// How to start a replica process.

@@ -1,8 +1,76 @@
 //! The `InferenceEndpoint` as written in a file or an object, and its rules.
 //!
 //! Promises: one definition of fields, defaults, bounds and rules for every source; all problems
-//! of an input are reported at once, each with the place where it stands.
+//! of an input are reported at once, each with the place where it stands; time and memory are
+//! bounded for any input; no value of a Secret appears in a message or a `Debug`.
+//!
+//! How: a text becomes a tree in which every value knows its line and column (`tree`), the tree
+//! becomes a raw type (`types`) with every structural problem noted on the way (`decode`), and the
+//! rules (`endpoint`, `version`, `target`, `secrets`) turn the raw type into an [`EndpointSpec`].
+//! Rules are silent about fields whose value was not understood, so that one mistake is one message.
+//!
+//! Not here: watching files and starting replicas (`platform::local`), making keys.
 
 mod checked;
+mod decode;
+mod endpoint;
+mod fault;
+mod grammar;
+pub mod limits;
+mod load;
+mod path;
+mod problem;
+mod read;
+mod scalar;
+mod scope;
+mod secrets;
+mod target;
+mod tree;
+pub mod types;
+mod units;
+mod version;
 
 pub use checked::{Address, EndpointSpec, Probe, ProbeKind, ProcessTarget, Target, VersionSpec};
+pub use load::{FILE_BYTES_MAX, Loaded, load, load_files};
+pub use problem::{Mark, PROBLEMS_MAX, Problem};
+pub use units::{DurationText, SizeText};
+
+use crate::domain::MAX_PAYLOAD_BYTES;
+
+/// What the reader of the endpoints can serve. Everything else is understood and refused with a
+/// message that says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    /// Where replicas may come from.
+    pub targets: Targets,
+    /// Whether `auth.mode: Token` is served.
+    pub tokens: bool,
+    /// Whether `mirrorPercentile` is served.
+    pub mirror: bool,
+    /// The router's own limit of a request payload, in bytes.
+    pub max_payload_bytes: u64,
+}
+
+/// Where replicas may come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Targets {
+    /// Processes and addresses: a router with files and without a cluster.
+    Local,
+    /// Those and Deployments and StatefulSets, in different endpoints: a check without a router.
+    Any,
+}
+
+impl Policy {
+    /// What a router with files serves.
+    pub const FILES: Self = Self {
+        targets: Targets::Local,
+        tokens: false,
+        mirror: false,
+        max_payload_bytes: MAX_PAYLOAD_BYTES,
+    };
+    /// What is checked where no router says what it serves, as in `modelway validate`.
+    pub const ANY: Self = Self { targets: Targets::Any, ..Self::FILES };
+}
+
+#[cfg(test)]
+mod tests;

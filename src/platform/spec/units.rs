@@ -1,0 +1,99 @@
+//! Durations and sizes as people write them.
+
+use std::{fmt, time::Duration};
+
+use bytesize::ByteSize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, Visitor},
+};
+
+use super::problem::quoted;
+
+/// A duration written as `500ms`, `60s`, `12h` or a sum `1m30s`. An integer is refused, as nobody
+/// can know its unit, except 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DurationText(pub Duration);
+
+/// A size written as `100MiB`, `500kB`, or as an integer of bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SizeText(pub u64);
+
+impl<'de> Deserialize<'de> for DurationText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(DurationVisitor)
+    }
+}
+
+impl<'de> Deserialize<'de> for SizeText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(SizeVisitor)
+    }
+}
+
+struct DurationVisitor;
+
+impl Visitor<'_> for DurationVisitor {
+    type Value = DurationText;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a duration like `500ms`, `60s` or `1m30s`")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<DurationText, E> {
+        if text.bytes().all(|b| b.is_ascii_digit()) && text.bytes().any(|b| b != b'0') {
+            return Err(no_unit(text));
+        }
+        match humantime::parse_duration(text) {
+            Ok(duration) => Ok(DurationText(duration)),
+            Err(_) => Err(E::custom(format!(
+                "{} is not a duration; write it like `500ms`, `60s`, `12h` or `1m30s`",
+                quoted(text)
+            ))),
+        }
+    }
+
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<DurationText, E> {
+        match number {
+            0 => Ok(DurationText(Duration::ZERO)),
+            _ => Err(no_unit(&number.to_string())),
+        }
+    }
+}
+
+fn no_unit<E: de::Error>(number: &str) -> E {
+    let number = quoted(number);
+    let digits = number.trim_matches('`');
+    E::custom(format!("{number} has no unit; write `{digits}ms` or `{digits}s`"))
+}
+
+struct SizeVisitor;
+
+impl Visitor<'_> for SizeVisitor {
+    type Value = SizeText;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a size like `100MiB` or a number of bytes")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<SizeText, E> {
+        match text.trim().parse::<ByteSize>() {
+            Ok(size) => Ok(SizeText(size.as_u64())),
+            Err(_) => Err(E::custom(format!(
+                "{} is not a size; write it like `100MiB` or as a number of bytes",
+                quoted(text)
+            ))),
+        }
+    }
+
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<SizeText, E> {
+        u64::try_from(number)
+            .map(SizeText)
+            .map_err(|_| E::custom(format!("{number} is not a size; it cannot be negative")))
+    }
+}
+
+/// A duration as messages show it: the way it is written in a file.
+pub(super) fn shown(duration: Duration) -> String {
+    humantime::format_duration(duration).to_string().replace(' ', "")
+}
