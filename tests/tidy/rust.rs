@@ -1,11 +1,11 @@
-//! Just enough of Rust's grammar: words and signs with their lines, without comments and without the
-//! insides of strings; and which of them are tests.
+//! Just enough of Rust's grammar: words and signs with their lines, strings as one token each, no
+//! comments; and which of them are tests.
 
 use std::{iter::Peekable, str::Chars};
 
 use crate::tree::Source;
 
-/// A word, `::`, or one sign. A literal in quotes is `"`.
+/// A word, `::`, one sign, or a literal in quotes, which is `"` and its content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Token {
     /// Its text.
@@ -63,8 +63,9 @@ pub(crate) fn without_tests(tokens: &[Token]) -> (Vec<Token>, usize) {
 
 /// The modules that `#[cfg(test)] mod name;` declares in this file, as paths without `.rs`.
 pub(crate) fn test_modules(source: &Source) -> Vec<String> {
-    let folder = match source.path.rsplit_once('/') {
-        Some((folder, "mod.rs" | "lib.rs" | "main.rs")) => folder,
+    let (here, file) = source.path.rsplit_once('/').unwrap_or(("", &source.path));
+    let inside = match file {
+        "mod.rs" | "lib.rs" | "main.rs" => here,
         _ => source.path.trim_end_matches(".rs"),
     };
     let mut modules = Vec::new();
@@ -76,7 +77,16 @@ pub(crate) fn test_modules(source: &Source) -> Vec<String> {
             && keyword.text == "mod"
             && end.text == ";"
         {
-            modules.push(format!("{folder}/{}", name.text));
+            let written = item.windows(3).find_map(|tokens| match tokens {
+                [path, equals, file] if path.text == "path" && equals.text == "=" => {
+                    file.text.strip_prefix('"')
+                }
+                _ => None,
+            });
+            modules.push(match written {
+                Some(file) => format!("{here}/{}", file.trim_end_matches(".rs")),
+                None => format!("{inside}/{}", name.text),
+            });
         }
     }
     modules
@@ -144,8 +154,8 @@ impl Lexer<'_> {
             '/' if self.next_is('/') => while self.take().is_some_and(|sign| sign != '\n') {},
             '/' if self.next_is('*') => self.block_comment(),
             '"' => {
-                self.string();
-                self.push("\"".to_owned(), line);
+                let content = self.string();
+                self.push(format!("\"{content}"), line);
             }
             '\'' => self.quote(),
             ':' if self.next_is(':') => {
@@ -194,14 +204,17 @@ impl Lexer<'_> {
         self.push("\"".to_owned(), line);
     }
 
-    fn string(&mut self) {
+    /// The content, with escapes left out.
+    fn string(&mut self) -> String {
+        let mut content = String::new();
         while let Some(sign) = self.take() {
             match sign {
                 '\\' => _ = self.take(),
-                '"' => return,
-                _ => {}
+                '"' => break,
+                _ => content.push(sign),
             }
         }
+        content
     }
 
     /// A character, or the sign of a lifetime, whose name then follows as a word.
@@ -278,4 +291,23 @@ fn production_ends_where_a_test_item_begins_and_goes_on_behind_it() {
         assert_eq!(words.contains(&word), is_production, "{word} in {words:?}");
     }
     assert_eq!(test_lines, 5 + 1 + 2);
+}
+
+#[test]
+fn files_of_tests_are_found_by_their_declaration() {
+    let declared = |path: &str, text: &str| {
+        let tokens = tokens(text);
+        test_modules(&Source {
+            path: path.to_owned(),
+            text: text.to_owned(),
+            production: Vec::new(),
+            production_lines: 0,
+            tokens,
+        })
+    };
+    assert_eq!(declared("src/a/mod.rs", "mod x;\n#[cfg(test)]\nmod tests;"), ["src/a/tests"]);
+    assert_eq!(declared("src/a/b.rs", "#[cfg(test)] mod tests; mod y;"), ["src/a/b/tests"]);
+    let named = "#[cfg(test)]\n#[path = \"b_tests.rs\"]\nmod tests;";
+    assert_eq!(declared("src/a/b.rs", named), ["src/a/b_tests"]);
+    assert_eq!(declared("src/a/b.rs", "#[cfg(test)] mod tests { fn f() {} }"), [""; 0]);
 }
