@@ -8,7 +8,7 @@ use crate::{
 
 /// Every room with the rooms whose doors it may open. A new room gets its line here and in
 /// `ARCHITECTURE.md`; a new door needs a reason there.
-pub(crate) const DOORS: [(&str, &[&str]); 18] = [
+pub(crate) const DOORS: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("lifecycle", &["domain"]),
     ("telemetry", &["domain"]),
@@ -56,7 +56,7 @@ pub(crate) const EVERY_ROOM: &str = "every room";
 const PURE: [&str; 4] = ["domain", "auth", "routing", "autoscale"];
 
 /// What a pure room may not say, and what it does instead.
-const IMPURE: [(&[&str], &str); 12] = [
+const IMPURE: &[(&[&str], &str)] = &[
     (&["tokio", "::"], "a pure room knows no runtime; let the caller await"),
     (&["hyper", "::"], "a pure room knows no connections; take the values out of the head first"),
     (&["::", "now"], "a pure room reads no clock; take `now` as an argument"),
@@ -72,7 +72,7 @@ const IMPURE: [(&[&str], &str); 12] = [
 ];
 
 /// The one home of each large crate, as the beginnings of paths.
-const HOMES: [(&str, &[&str]); 10] = [
+const HOMES: &[(&str, &[&str])] = &[
     ("kube", &["src/platform/kubernetes"]),
     ("k8s_openapi", &["src/platform/kubernetes"]),
     ("axum", &["src/admin/"]),
@@ -151,7 +151,7 @@ fn pure_rooms_know_no_runtime_no_clock_and_no_dice() {
 fn each_large_crate_lives_in_its_home() {
     let mut violations = Vec::new();
     for source in tree::production() {
-        for (name, homes) in HOMES {
+        for &(name, homes) in HOMES {
             if homes.iter().any(|home| source.path.starts_with(home)) {
                 continue;
             }
@@ -255,7 +255,7 @@ fn impurities(tokens: &[Token]) -> Vec<(usize, String, &'static str)> {
     let mut found = Vec::new();
     for (start, token) in tokens.iter().enumerate() {
         let rest = tokens.get(start..).unwrap_or_default();
-        for (words, instead) in IMPURE {
+        for &(words, instead) in IMPURE {
             if begins(rest, words) {
                 found.push((token.line, words.concat(), instead));
             }

@@ -23,7 +23,7 @@ const LUCK: [(&[&str], &str); 2] = [
 
 /// Where a rule of this file may be broken: path, the word, and why there is no other way. An entry
 /// that is not needed is a violation too.
-const EXCEPTIONS: [(&str, &str, &str); 0] = [];
+const EXCEPTIONS: &[(&str, &str, &str)] = &[];
 
 /// Paths that exist on one machine only.
 const MACHINE_PATHS: [&str; 4] =
