@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use hyper::{server::conn::http2 as server, service::service_fn};
 
 use super::*;
+use crate::lifecycle::Lifecycle;
 
 fn probe(kind: ProbeKind) -> Probe {
     Probe { kind, period: Duration::from_secs(1), timeout: Duration::from_millis(300) }
@@ -38,10 +39,14 @@ fn scripted(answer: &'static str) -> SocketAddr {
 }
 
 /// A gRPC health service that answers this message and status.
-async fn health_service(message: &'static [u8], status: &'static str) -> SocketAddr {
+async fn health_service(
+    life: &Lifecycle,
+    message: &'static [u8],
+    status: &'static str,
+) -> SocketAddr {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    crate::lifecycle::Lifecycle::new().spawn("health service", async move {
+    life.spawn("health service", async move {
         let (stream, _) = listener.accept().await.unwrap();
         let answer = service_fn(move |request: Request<hyper::body::Incoming>| async move {
             assert_eq!(request.uri().path(), GRPC_HEALTH_PATH);
@@ -102,11 +107,12 @@ async fn a_port_without_listener_is_refused_whatever_is_asked() {
 
 #[tokio::test]
 async fn grpc_passes_only_when_serving() {
-    let serving = health_service(&[0, 0, 0, 0, 2, 8, 1], "0").await;
+    let life = Lifecycle::new();
+    let serving = health_service(&life, &[0, 0, 0, 0, 2, 8, 1], "0").await;
     assert_eq!(found(serving, ProbeKind::Grpc).await, Ok(()));
-    let not_serving = health_service(&[0, 0, 0, 0, 2, 8, 2], "0").await;
+    let not_serving = health_service(&life, &[0, 0, 0, 0, 2, 8, 2], "0").await;
     assert_eq!(found(not_serving, ProbeKind::Grpc).await, Err(Found::Wrong));
-    let unimplemented = health_service(&[], "12").await;
+    let unimplemented = health_service(&life, &[], "12").await;
     assert_eq!(found(unimplemented, ProbeKind::Grpc).await, Err(Found::Wrong));
     let plain_http = scripted_anything("HTTP/1.1 200 OK\r\n\r\n");
     assert_eq!(found(plain_http, ProbeKind::Grpc).await, Err(Found::Wrong));
