@@ -15,13 +15,16 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
+pub use crate::platform::local::EXEC_FAILED;
+
 /// The most process groups the guardian remembers; far above what one machine runs. A line beyond
 /// it is ignored, and the parent-death signal still covers that replica's first process.
 const GROUPS_MAX: usize = 16_384;
 
 /// Becomes `command`, killed by the kernel when the thread of `parent` that started this process
 /// ends. Returns only when that is impossible: the router is gone already, or the program cannot be
-/// started; the caller shows the error and leaves with code 127.
+/// started; the caller shows the error and leaves with code
+/// [`EXEC_FAILED`].
 pub fn run(parent: u32, command: &[OsString]) -> io::Error {
     if let Err(error) = die_with_parent() {
         return error;

@@ -37,7 +37,7 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 pub use output::Output;
-pub use process::{EXEC_GUARDIAN, EXEC_REPLICA};
+pub use process::{EXEC_FAILED, EXEC_GUARDIAN, EXEC_REPLICA};
 pub use watch::watch;
 
 use crate::{

@@ -59,6 +59,12 @@ impl Inbox {
     /// Adds an order, in place of waiting ones that it outdates.
     pub(super) fn push(&self, order: Order) {
         let mut waiting = self.waiting.lock();
+        // Who is to be retired is drained with it.
+        if let Order::Drain(id) = order
+            && waiting.iter().any(|older| matches!(older, Order::Retire(same) if *same == id))
+        {
+            return;
+        }
         waiting.retain(|older| !order.outdates(older));
         if waiting.len() < ORDERS_MAX || matches!(order, Order::Shutdown) {
             waiting.push(order);
@@ -94,16 +100,20 @@ mod tests {
             Order::Start(key("blue"), 3),
             Order::Readmit(ReplicaId(1)),
             Order::Suspect(ReplicaId(1), 4),
+            Order::Retire(ReplicaId(2)),
+            Order::Drain(ReplicaId(2)),
         ] {
             inbox.push(order);
         }
         let waiting: Vec<String> = inbox.take().await.iter().map(|o| format!("{o:?}")).collect();
-        let kept = ["Start(VersionKey { endpoint: \"demo\", version: \"green\" }, 1)"]
-            .into_iter()
-            .chain(["Drain(ReplicaId(2))"])
-            .chain(["Start(VersionKey { endpoint: \"demo\", version: \"blue\" }, 3)"])
-            .chain(["Readmit(ReplicaId(1))", "Suspect(ReplicaId(1), 4)"]);
-        assert_eq!(waiting, kept.collect::<Vec<_>>());
+        let kept = [
+            "Start(VersionKey { endpoint: \"demo\", version: \"green\" }, 1)",
+            "Start(VersionKey { endpoint: \"demo\", version: \"blue\" }, 3)",
+            "Readmit(ReplicaId(1))",
+            "Suspect(ReplicaId(1), 4)",
+            "Retire(ReplicaId(2))",
+        ];
+        assert_eq!(waiting, kept);
     }
 
     #[tokio::test]

@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::platform::spec::ProbeKind;
 
@@ -139,4 +141,153 @@ fn addresses_come_and_go_in_pairs_where_they_can() {
     assert_eq!(settle(&each(&[&a, &b]), &both), [Action::Adopt(2)]);
     assert_eq!(settle(&each(&[]), &[ready(1, &c)]), [Action::Retire(1)]);
     assert_eq!(settle(&each(&[&c]), &[draining(1, &c, 1)]), [Action::Readmit(1)]);
+}
+
+/// What may happen to the replicas of a version of one recipe.
+#[derive(Debug, Clone)]
+enum Happening {
+    /// The file now says this program.
+    Edit(u8),
+    /// The nth replica becomes healthy.
+    Rise(usize),
+    /// The nth replica crashes.
+    Crash(usize),
+    /// The autoscaler drains the nth visible replica.
+    Drain(usize),
+    /// The autoscaler wants so many.
+    Fill(u32),
+}
+
+/// The actor without tasks: does what plans say.
+#[derive(Debug)]
+struct Sketch {
+    program: u8,
+    facts: Vec<Fact>,
+    seats: u64,
+}
+
+impl Sketch {
+    fn wanted(&self) -> Wanted {
+        count(&self.program.to_string(), 1, 4)
+    }
+
+    fn happen(&mut self, happening: &Happening) {
+        let length = self.facts.len().max(1);
+        match *happening {
+            Happening::Edit(program) => self.program = program,
+            Happening::Rise(n) => {
+                if let Some(fact) = self.facts.get_mut(n % length) {
+                    fact.healthy = true;
+                }
+            }
+            Happening::Crash(n) => self.crash(n % length),
+            Happening::Drain(n) => {
+                let seats = self.seats;
+                let mut live = self.facts.iter_mut().filter(|fact| fact.is_live());
+                if let Some(fact) = live.nth(n % length) {
+                    fact.draining = Some(seats);
+                }
+            }
+            Happening::Fill(count) => self.perform(fill(&self.wanted(), &self.facts, count)),
+        }
+        for _ in 0..3 {
+            let actions = settle(&self.wanted(), &self.facts);
+            self.perform(actions);
+        }
+        assert_eq!(settle(&self.wanted(), &self.facts), [], "plans come to an end");
+    }
+
+    fn crash(&mut self, n: usize) {
+        if n >= self.facts.len() {
+            return;
+        }
+        let mut gone = self.facts.remove(n);
+        let successor = self.facts.iter_mut().find(|fact| fact.replaces == Some(gone.seat));
+        if let Some(successor) = successor {
+            successor.replaces = None;
+        } else if gone.draining.is_none() {
+            gone.healthy = false;
+            gone.recipe = process(&self.program.to_string());
+            self.facts.push(gone);
+        }
+    }
+
+    fn perform(&mut self, actions: Vec<Action>) {
+        for action in actions {
+            match action {
+                Action::Start(recipe) => self.start(&recipe, None),
+                Action::Replace { old, recipe } => self.start(&recipe, Some(old)),
+                Action::Supersede { old, new } => {
+                    self.fact(new).replaces = None;
+                    self.fact(old).draining = Some(0);
+                }
+                Action::Adopt(seat) => self.fact(seat).replaces = None,
+                Action::Stop(seat) => self.facts.retain(|fact| fact.seat != seat),
+                Action::Retire(seat) => self.fact(seat).draining = Some(0),
+                Action::Readmit(seat) => self.fact(seat).draining = None,
+            }
+        }
+    }
+
+    fn start(&mut self, recipe: &Arc<Recipe>, replaces: Option<u64>) {
+        self.seats += 1;
+        self.facts.push(Fact { replaces, ..starting(self.seats, recipe) });
+    }
+
+    fn fact(&mut self, seat: u64) -> &mut Fact {
+        self.facts.iter_mut().find(|fact| fact.seat == seat).unwrap()
+    }
+
+    fn live(&self) -> usize {
+        self.facts.iter().filter(|fact| fact.is_live()).count()
+    }
+
+    fn healthy(&self) -> usize {
+        self.facts.iter().filter(|fact| fact.is_live() && fact.healthy).count()
+    }
+}
+
+fn happening() -> impl Strategy<Value = Happening> {
+    prop_oneof![
+        (0..3_u8).prop_map(Happening::Edit),
+        (0..8_usize).prop_map(Happening::Rise),
+        (0..8_usize).prop_map(Happening::Rise),
+        (0..8_usize).prop_map(Happening::Crash),
+        (0..8_usize).prop_map(Happening::Drain),
+        (0..6_u32).prop_map(Happening::Fill),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn edits_never_lower_the_healthy_count_and_end_with_the_newest_recipe_and_the_same_count(
+        happenings in proptest::collection::vec(happening(), 1..40)
+    ) {
+        let mut sketch = Sketch { program: 0, facts: Vec::new(), seats: 0 };
+        sketch.perform(clamp(&sketch.wanted(), &sketch.facts));
+        for happening in &happenings {
+            let (live, healthy) = (sketch.live(), sketch.healthy());
+            sketch.happen(happening);
+            match happening {
+                Happening::Edit(_) | Happening::Rise(_) => {
+                    prop_assert_eq!(sketch.live(), live);
+                    prop_assert!(sketch.healthy() >= healthy);
+                }
+                Happening::Fill(count) => {
+                    prop_assert_eq!(sketch.live(), live.max(4.min(*count as usize)));
+                }
+                Happening::Crash(_) => prop_assert!(sketch.live() == live),
+                Happening::Drain(_) => prop_assert!(sketch.live() + 1 >= live),
+            }
+        }
+        let live = sketch.live();
+        for n in 0..sketch.facts.len() * 2 {
+            sketch.happen(&Happening::Rise(n));
+        }
+        let wanted = sketch.wanted();
+        prop_assert_eq!(sketch.live(), live);
+        let staying = sketch.facts.iter().filter(|fact| fact.draining.is_none());
+        prop_assert!(staying.clone().all(|fact| wanted.asks_for(&fact.recipe)), "{:#?}", sketch);
+        prop_assert_eq!(staying.count(), live, "no replacement is left over");
+    }
 }

@@ -18,6 +18,8 @@ use crate::{lifecycle::Lifecycle, platform::spec::ProcessTarget};
 pub const EXEC_REPLICA: &str = "exec-replica";
 /// The hidden command of the process that cleans up after a killed router: `exec-guardian`.
 pub const EXEC_GUARDIAN: &str = "exec-guardian";
+/// The exit code of the exec step when the program cannot be started, as of a shell.
+pub const EXEC_FAILED: u8 = 127;
 /// How often a stopping process group is looked at once its first process has ended.
 const GROUP_INTERVAL: Duration = Duration::from_millis(20);
 /// How long the output of an ended replica is still read: a helper that left the process group may

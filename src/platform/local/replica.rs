@@ -20,11 +20,11 @@ use crate::domain::{
 };
 
 /// How long the first restart waits; doubles with each further one.
-pub(super) const BACKOFF_MIN: Duration = Duration::from_millis(200);
+const BACKOFF_MIN: Duration = Duration::from_millis(200);
 /// The longest wait before a restart.
-pub(super) const BACKOFF_MAX: Duration = Duration::from_secs(30);
+const BACKOFF_MAX: Duration = Duration::from_secs(30);
 /// A replica that was ready for so long begins again with the shortest wait.
-pub(super) const STEADY_AFTER: Duration = Duration::from_secs(10);
+const STEADY_AFTER: Duration = Duration::from_secs(10);
 /// By how much of itself a wait varies, so that replicas which fell together do not rise together.
 const BACKOFF_JITTER: f64 = 0.2;
 
@@ -105,18 +105,14 @@ impl Replica {
     }
 
     /// It does not pass its probe. Returns whether that is new.
-    pub(super) fn fall(&mut self, why: String) -> bool {
+    pub(super) fn fall(&mut self, now: Instant, why: String) -> bool {
         self.message = why;
-        self.ready_since = None;
-        std::mem::take(&mut self.healthy)
-    }
-
-    /// The wait before its restart.
-    pub(super) fn next_wait(&mut self, now: Instant, dice: f64) -> Duration {
-        if self.ready_since.is_some_and(|since| now.duration_since(since) >= STEADY_AFTER) {
+        // Here, not at its end: the data plane often sees a crash before the exit is reported.
+        let since = self.ready_since.take();
+        if since.is_some_and(|since| now.duration_since(since) >= STEADY_AFTER) {
             self.backoff = Backoff::default();
         }
-        self.backoff.next(dice)
+        std::mem::take(&mut self.healthy)
     }
 
     /// What plans depend on.

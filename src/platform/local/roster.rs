@@ -105,7 +105,7 @@ impl Roster {
                 let moved = replica.place != Some(place) || replica.id != id;
                 if moved {
                     replica.id = id;
-                    replica.fall(format!("probing {}", place.http));
+                    replica.fall(Instant::now(), format!("probing {}", place.http));
                 }
                 replica.place = Some(place);
                 moved
@@ -120,7 +120,7 @@ impl Roster {
                 true
             }
             News::NotReady(why) => {
-                let new = replica.fall(why);
+                let new = replica.fall(Instant::now(), why);
                 if new {
                     let why = &*replica.message;
                     tracing::warn!(
@@ -370,16 +370,16 @@ impl Roster {
         if let Wanted::Count { recipe, .. } = &group.wanted {
             replica.recipe = Arc::clone(recipe);
         }
-        let wait = replica.next_wait(Instant::now(), rand::random());
+        replica.fall(Instant::now(), why);
+        let wait = replica.backoff.next(rand::random());
         replica.restarts += 1;
         tracing::warn!(
             replica = &*replica.name,
-            why,
+            why = &*replica.message,
             restarts = replica.restarts,
             next_try_ms = wait.as_millis(),
             "a replica ended and is started again"
         );
-        replica.fall(why);
         replica.id = next_id();
         replica.generation = 0;
         replica.pid = None;
@@ -422,7 +422,7 @@ impl Roster {
         let Some((seat, _)) = self.find(id) else { return };
         let Some(replica) = self.replicas.get_mut(&seat) else { return };
         if replica.healthy && replica.generation == generation {
-            replica.fall("a connection failed".to_owned());
+            replica.fall(Instant::now(), "a connection failed".to_owned());
             replica.control.send_modify(|control| control.suspicions += 1);
             self.dirty.insert(replica.key.endpoint.clone());
         }

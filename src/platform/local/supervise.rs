@@ -21,7 +21,7 @@ use super::{
     plan::{Recipe, Source},
     ports::Port,
     probe::{Place, ask},
-    process::{Launch, Placeholders, Process},
+    process::{EXEC_FAILED, Launch, Placeholders, Process},
     replica::next_id,
 };
 use crate::{
@@ -311,6 +311,9 @@ async fn resolve(address: &Address) -> Result<SocketAddr, String> {
 
 fn ended(status: std::io::Result<ExitStatus>) -> String {
     match status {
+        Ok(status) if status.code() == Some(i32::from(EXEC_FAILED)) => {
+            format!("its program could not be started: {status}, see its output")
+        }
         Ok(status) => format!("its process ended: {status}"),
         Err(error) => format!("its process cannot be watched: {error}"),
     }
