@@ -1,3 +1,3 @@
 //! (room to be furnished)
 
-pub mod operator;
+pub mod replica_step;
