@@ -1,3 +1,5 @@
 //! The `modelway` binary.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    modelway::cli::main()
+}

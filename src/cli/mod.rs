@@ -1,3 +1,12 @@
-//! (room to be furnished)
+//! The command line: what each command is called, takes and prints.
+//!
+//! Promises: standard output is for results, standard error for talk; every command that can fail
+//! says why and exits with 1; `--help` shows an example.
 
+mod commands;
+pub mod operator;
 pub mod replica_step;
+mod router;
+pub mod validate;
+
+pub use commands::main;

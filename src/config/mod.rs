@@ -1,1 +1,50 @@
-//! (room to be furnished)
+//! What an operator may set about a router, with every default in one place.
+//!
+//! Promises: a [`RouterConfig`] is complete and within bounds; `MODELWAY_…` variables and flags are
+//! both read by the command line, flags first.
+//!
+//! Not here: endpoints (`platform::spec`), the limits of the data plane (`proxy::Settings`).
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use crate::{platform::local::Output, proxy, telemetry::LogFormat};
+
+/// Where clients come in.
+pub const DATA_PORT: u16 = 8080;
+/// Where health, metrics and the admin API are.
+pub const ADMIN_PORT: u16 = 9001;
+/// The most data-plane threads; far above the cores of any machine this runs on.
+pub const WORKERS_MAX: usize = 256;
+/// How long a draining `serve` still accepts, so that load balancers notice that it is not ready.
+pub const SERVE_DRAIN_DELAY: Duration = Duration::from_secs(5);
+/// How long `dev` waits for the last requests.
+pub const DEV_DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+/// What `serve` adds to the longest `requestTimeout` to wait for the last requests.
+pub const DRAIN_MARGIN: Duration = Duration::from_secs(15);
+/// Of the files that the process may open, the share that clients may use; the rest is for
+/// replicas, the admin port and files.
+pub const CLIENT_FILES_PERCENT: u64 = 45;
+
+/// Everything about one router process.
+#[derive(Debug, Clone)]
+pub struct RouterConfig {
+    /// Endpoint files; none means the embedded demo.
+    pub files: Vec<PathBuf>,
+    /// Where clients come in.
+    pub data: SocketAddr,
+    /// Where the admin port is.
+    pub admin: SocketAddr,
+    /// Data-plane threads.
+    pub workers: usize,
+    /// Limits and waits of the data plane.
+    pub proxy: proxy::Settings,
+    /// How long accepting goes on after SIGTERM.
+    pub drain_delay: Duration,
+    /// How long running requests may take after that; `None`: the longest `requestTimeout` and
+    /// [`DRAIN_MARGIN`].
+    pub drain_timeout: Option<Duration>,
+    /// Whether there is an access log, and in which form.
+    pub access_log: Option<LogFormat>,
+    /// Where the output of replica processes goes.
+    pub replica_output: Output,
+}

@@ -47,6 +47,7 @@ struct Inner {
     requests_changed: Notify,
     tasks: Mutex<JoinSet<()>>,
     conditions: Mutex<Vec<Arc<ConditionState>>>,
+    conditions_changed: Arc<Notify>,
 }
 
 #[derive(Debug)]
@@ -61,7 +62,10 @@ pub struct RequestGuard(Lifecycle);
 
 /// One line of `/readyz?verbose`.
 #[derive(Debug, Clone)]
-pub struct Condition(Arc<ConditionState>);
+pub struct Condition {
+    state: Arc<ConditionState>,
+    changed: Arc<Notify>,
+}
 
 impl Default for Lifecycle {
     fn default() -> Self {
@@ -79,6 +83,7 @@ impl Lifecycle {
             requests_changed: Notify::new(),
             tasks: Mutex::new(JoinSet::new()),
             conditions: Mutex::new(Vec::new()),
+            conditions_changed: Arc::default(),
         }))
     }
 
@@ -167,7 +172,7 @@ impl Lifecycle {
         let state =
             Arc::new(ConditionState { name, unmet: Mutex::new(Some("not yet".to_owned())) });
         self.0.conditions.lock().push(Arc::clone(&state));
-        Condition(state)
+        Condition { state, changed: Arc::clone(&self.0.conditions_changed) }
     }
 
     /// Every condition with `None` when met, or why it is not; draining is one of them.
@@ -184,6 +189,17 @@ impl Lifecycle {
         lines
     }
 
+    /// Resolves once every condition that exists by then is met.
+    pub async fn wait_until_ready(&self) {
+        loop {
+            let changed = self.0.conditions_changed.notified();
+            if self.0.conditions.lock().iter().all(|c| c.unmet.lock().is_none()) {
+                return;
+            }
+            changed.await;
+        }
+    }
+
     /// Whether every condition is met.
     pub fn is_ready(&self) -> bool {
         self.phase() == Phase::Serving
@@ -194,12 +210,13 @@ impl Lifecycle {
 impl Condition {
     /// The condition holds.
     pub fn met(&self) {
-        *self.0.unmet.lock() = None;
+        *self.state.unmet.lock() = None;
+        self.changed.notify_waiters();
     }
 
     /// The condition does not hold, and why.
     pub fn unmet(&self, why: impl Into<String>) {
-        *self.0.unmet.lock() = Some(why.into());
+        *self.state.unmet.lock() = Some(why.into());
     }
 }
 

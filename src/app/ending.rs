@@ -1,0 +1,82 @@
+//! The end of the process, in order (contract §12, "drain").
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
+
+use crate::{
+    config::{DRAIN_MARGIN, RouterConfig},
+    domain::Catalog,
+    lifecycle::{Lifecycle, Phase},
+    platform::local::Local,
+    proxy::Workers,
+    telemetry::AccessLog,
+};
+
+/// How long tasks of the control plane may take to notice the end.
+const TASKS_LIMIT: Duration = Duration::from_secs(2);
+/// How long the access log may take to write what it has.
+const LOG_LIMIT: Duration = Duration::from_secs(1);
+
+/// Resolves at SIGTERM or SIGINT.
+pub(super) async fn asked_to_stop() -> std::io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+/// What has to end.
+pub(super) struct Running {
+    pub(super) lifecycle: Lifecycle,
+    pub(super) workers: Workers,
+    pub(super) local: Local,
+    pub(super) access_log: AccessLog,
+    pub(super) catalog: watch::Receiver<Arc<Catalog>>,
+}
+
+impl Running {
+    /// Ends everything. A second signal skips the waits.
+    pub(super) async fn end(self, config: &RouterConfig) -> anyhow::Result<()> {
+        let Self { lifecycle, workers, local, access_log, catalog } = self;
+        let limit = config.drain_timeout.unwrap_or_else(|| longest_request(&catalog));
+        lifecycle.enter(Phase::Draining);
+        tracing::info!(requests = lifecycle.requests(), "draining");
+        tokio::select! {
+            () = drain(&lifecycle, config.drain_delay, limit) => {}
+            stopped = asked_to_stop() => stopped?,
+        }
+        if lifecycle.requests() > 0 {
+            tracing::warn!(requests = lifecycle.requests(), "requests are cut off");
+            lifecycle.enter(Phase::Stopped);
+        }
+        lifecycle.enter(Phase::Closing);
+        tokio::task::spawn_blocking(move || workers.join()).await?;
+        local.shutdown().await;
+        lifecycle.enter(Phase::Stopped);
+        lifecycle.finish_tasks(TASKS_LIMIT).await;
+        if !access_log.close(LOG_LIMIT) {
+            tracing::warn!("the access log could not be written to its end");
+        }
+        Ok(())
+    }
+}
+
+async fn drain(lifecycle: &Lifecycle, delay: Duration, limit: Duration) {
+    tokio::time::sleep(delay).await;
+    lifecycle.enter(Phase::Closing);
+    drop(tokio::time::timeout(limit, lifecycle.idle()).await);
+}
+
+fn longest_request(catalog: &watch::Receiver<Arc<Catalog>>) -> Duration {
+    let catalog = catalog.borrow();
+    let versions = catalog.endpoints.values().flat_map(|endpoint| &endpoint.versions);
+    let longest = versions.map(|version| version.request_timeout).max().unwrap_or_default();
+    longest + DRAIN_MARGIN
+}

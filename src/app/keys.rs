@@ -1,0 +1,50 @@
+//! Keys for endpoints whose files give none.
+
+use std::collections::BTreeMap;
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+
+use crate::{
+    auth,
+    domain::{AuthMode, Endpoint, Name},
+};
+
+/// Bytes of a generated key: 256 bits (contract §7).
+const KEY_BYTES: usize = 32;
+
+/// Generated keys by endpoint. They outlive edits of the files and end with the process.
+#[derive(Debug, Default)]
+pub(super) struct Keyring(BTreeMap<Name, [auth::Key; 2]>);
+
+impl Keyring {
+    /// Gives the endpoint its keys where it needs some and its file has none; returns the primary
+    /// one when it was made just now, to be shown once.
+    pub(super) fn complete(&mut self, endpoint: &mut Endpoint) -> Option<String> {
+        let wanting = endpoint.auth.mode == AuthMode::Key && endpoint.auth.keys.is_empty();
+        if !wanting {
+            return None;
+        }
+        let fresh = !self.0.contains_key(&endpoint.name);
+        let keys = self.0.entry(endpoint.name.clone()).or_insert_with(|| [generate(), generate()]);
+        endpoint.auth.keys = keys.iter().map(auth::Key::digest).collect();
+        fresh.then(|| keys.first().map(auth::Key::reveal)).flatten()
+    }
+}
+
+fn generate() -> auth::Key {
+    let bytes: [u8; KEY_BYTES] = rand::random();
+    auth::Key::new(URL_SAFE_NO_PAD.encode(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn generated_keys_are_256_bits_and_never_shown_by_debug() {
+        let key = generate();
+        assert_eq!(URL_SAFE_NO_PAD.decode(key.reveal()).unwrap().len(), KEY_BYTES);
+        assert_ne!(key.reveal(), generate().reveal());
+        assert!(!format!("{key:?}").contains(&key.reveal()));
+    }
+}

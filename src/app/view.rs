@@ -1,0 +1,95 @@
+//! What the admin port shows, gathered from the rooms that know it.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use tokio::sync::watch;
+
+use crate::{
+    admin::{ReplicaView, RouterView, View},
+    control::DriverHandle,
+    domain::{Catalog, LoadSource, VersionKey, VersionLoad},
+    lifecycle::Lifecycle,
+    platform::local::Local,
+    replica::Registry,
+};
+
+/// The rooms behind the admin port.
+pub(super) struct Rooms {
+    pub(super) catalog: watch::Receiver<Arc<Catalog>>,
+    pub(super) registry: Arc<Registry>,
+    pub(super) driver: DriverHandle,
+    pub(super) local: Local,
+    pub(super) lifecycle: Lifecycle,
+    pub(super) router: RouterView,
+}
+
+impl View for Rooms {
+    fn catalog(&self) -> Arc<Catalog> {
+        Arc::clone(&self.catalog.borrow())
+    }
+
+    fn load(&self, key: &VersionKey) -> Option<VersionLoad> {
+        self.registry.peek_load(key)
+    }
+
+    fn wanted(&self, key: &VersionKey) -> Option<u32> {
+        self.driver.wanted(key)
+    }
+
+    fn replicas(&self) -> Vec<ReplicaView> {
+        let catalog = self.catalog();
+        let statuses = self.local.replicas();
+        statuses
+            .into_iter()
+            .filter_map(|status| {
+                let endpoint = catalog.endpoints.get(&status.endpoint);
+                let slots = endpoint
+                    .and_then(|e| e.version(status.version.as_str()))
+                    .map_or(0, |(_, version)| version.slots_per_replica);
+                let load = self.registry.replica_load(status.id);
+                Some(ReplicaView {
+                    address: status.address.parse().ok()?,
+                    endpoint: status.endpoint,
+                    version: status.version,
+                    name: status.name.into(),
+                    id: status.id,
+                    state: status.state,
+                    busy: load.map_or(0, |load| load.busy),
+                    slots,
+                    pid: status.pid,
+                    restarts: status.restarts,
+                    message: status.message,
+                })
+            })
+            .collect()
+    }
+
+    /// Files are in step whenever they were read last; a bad edit is told elsewhere.
+    fn catalog_age(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn router(&self) -> RouterView {
+        RouterView {
+            phase: self.lifecycle.phase(),
+            requests: self.lifecycle.requests(),
+            ..self.router.clone()
+        }
+    }
+}
+
+/// The name of this router: of its pod or its host.
+pub(super) fn router_name() -> String {
+    ["MODELWAY_POD_NAME", "HOSTNAME"]
+        .iter()
+        .find_map(|variable| std::env::var(variable).ok())
+        .unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().into_owned())
+}
+
+/// Now, on the wall clock.
+pub(super) fn started() -> SystemTime {
+    SystemTime::now()
+}

@@ -1,0 +1,87 @@
+//! All commands in one place.
+#![expect(clippy::print_stderr, reason = "errors of the command itself")]
+
+use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+use super::{operator, replica_step, router, validate};
+use crate::{bench, model};
+
+/// An inference router: scoring requests in, replicas of models behind, scaled with the load.
+#[derive(Debug, Parser)]
+#[command(name = "modelway", version, after_help = "Start here: modelway dev")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Router and local replicas on this machine; without a file, an embedded demo
+    #[command(after_help = "Example: modelway dev -f endpoints.yaml --port 0")]
+    Dev(router::DevArgs),
+    /// The router as a service
+    #[command(after_help = "Example: modelway serve -f endpoints.yaml")]
+    Serve(router::ServeArgs),
+    /// Check endpoint files; all problems at once, exit code 1 if there are any
+    #[command(after_help = "Example: modelway validate endpoints.yaml")]
+    Validate {
+        /// The files
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
+    /// A stand-in model server
+    #[command(after_help = "Example: modelway model --port 5001 --latency 20ms")]
+    Model(model::ModelArgs),
+    /// A load generator
+    #[command(after_help = "Example: modelway bench http://127.0.0.1:8080/api/v1/endpoint/demo/score -q 100 -d 10s --key $KEY")]
+    Bench(bench::BenchArgs),
+    /// List what a running router knows
+    #[command(after_help = "Example: modelway get replicas")]
+    Get(operator::GetArgs),
+    /// Show one thing in full
+    #[command(after_help = "Example: modelway describe endpoint demo")]
+    Describe(operator::DescribeArgs),
+    /// Becomes a replica process that ends with its router
+    #[command(name = crate::platform::local::EXEC_REPLICA, hide = true)]
+    ExecReplica {
+        #[arg(long)]
+        parent: u32,
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+        command: Vec<OsString>,
+    },
+    /// Ends what replicas leave behind when their router is killed
+    #[command(name = crate::platform::local::EXEC_GUARDIAN, hide = true)]
+    ExecGuardian,
+}
+
+/// Runs the command that the arguments name.
+pub fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Dev(args) => router::dev(args).map(|()| ExitCode::SUCCESS),
+        Command::Serve(args) => router::serve(args).map(|()| ExitCode::SUCCESS),
+        Command::Validate { files } => {
+            validate::run(&files).map(|good| if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        Command::Model(args) => model::run_blocking(args),
+        Command::Bench(args) => bench::run_blocking(args),
+        Command::Get(args) => asking(operator::get(args)),
+        Command::Describe(args) => asking(operator::describe(args)),
+        Command::ExecReplica { parent, command } => {
+            eprintln!("{}", replica_step::run(parent, &command));
+            Ok(ExitCode::from(replica_step::EXEC_FAILED))
+        }
+        Command::ExecGuardian => replica_step::guard().map(|()| ExitCode::SUCCESS).map_err(Into::into),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn asking(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(work)?;
+    Ok(ExitCode::SUCCESS)
+}
