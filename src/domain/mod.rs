@@ -14,6 +14,7 @@ mod decision;
 mod load;
 mod name;
 mod reason;
+mod replica_status;
 
 pub use catalog::{
     AuthMode, AuthPolicy, Autoscale, Catalog, Endpoint, ErrorProfile, KeyDigest, OnDisconnect,
@@ -23,6 +24,7 @@ pub use decision::{Decision, DecisionInputs, Direction};
 pub use load::{CatalogSink, LoadSource, ReplicaLoad, Signal, SignalSink, VersionKey, VersionLoad};
 pub use name::{InvalidName, NAME_LENGTH_MAX, NAME_LENGTH_MIN, Name};
 pub use reason::Reason;
+pub use replica_status::ReplicaStatus;
 
 /// The largest request payload the router accepts, in bytes: 100 MiB (contract §5).
 pub const MAX_PAYLOAD_BYTES: u64 = 104_857_600;
