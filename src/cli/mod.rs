@@ -1,1 +1,3 @@
 //! (room to be furnished)
+
+pub mod replica_step;
