@@ -436,6 +436,33 @@ async fn a_replica_that_fails_its_probes_is_out_until_one_passes() {
 }
 
 #[tokio::test]
+<<<<<<< HEAD
+=======
+async fn a_replica_too_busy_to_answer_its_probe_keeps_its_place_until_it_has_no_work() {
+    let mut world = World::new();
+    let mut specs = vec![spec(Target::Process(world.server()))];
+    specs[0].versions[0].probe.timeout = Duration::from_millis(50);
+    specs[0].versions[0].probe.period = Duration::from_millis(20);
+    world.local.apply(specs);
+    let replica = world.until_ready(1).await.remove(0);
+    world.work.busy.lock().insert(replica.id, 1);
+    let pid = world.pid(replica.id);
+    kill_process(pid, Signal::STOP).unwrap();
+    let out = world.until("out", |c| ready(c) == 0);
+    // Three failures would have taken 210 ms.
+    assert!(tokio::time::timeout(Duration::from_millis(500), out).await.is_err());
+    world.local.suspect(replica.id, replica.generation);
+    let risen = |c: &Catalog| replicas(c).any(|r| r.generation > replica.generation);
+    world.until("it accepts a connection, which is enough", risen).await;
+    world.work.busy.lock().clear();
+    world.until("out", |c| ready(c) == 0 && replicas(c).count() == 1).await;
+    kill_process(pid, Signal::CONT).unwrap();
+    assert_eq!(world.until_ready(1).await[0].id, replica.id);
+    world.end().await;
+}
+
+#[tokio::test]
+>>>>>>> h-local
 async fn addresses_are_probed_and_never_scaled() {
     let mut world = World::new();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
