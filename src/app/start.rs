@@ -263,7 +263,7 @@ fn bound_connections(config: &mut RouterConfig) {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     // Where it may not be raised, the limit as it is counts below.
-    drop(setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }));
+    let _as_it_was = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
     if let Some(files) = getrlimit(Resource::Nofile).current {
         let share = usize::try_from(files.saturating_mul(CLIENT_FILES_PERCENT) / 100);
         config.proxy.connections_max =

@@ -17,13 +17,10 @@ const START_INTERVAL_MAX: Duration = Duration::from_secs(1);
 /// How much longer each interval is than the one before, in percent. Small, because the interval is
 /// also how late a start is noticed.
 const START_INTERVAL_GROWTH: u32 = 120;
-<<<<<<< HEAD
-=======
 /// How many probes of a busy replica may go unanswered before it is asked only once it has no work.
 /// Each one waits in its backlog for as long as it works, and Python's servers have room for five:
 /// more would keep requests out.
 const EXCUSED_MAX: u32 = 3;
->>>>>>> h-local
 /// How far away "never" is: a replica without a probe is asked again only when suspected.
 const NEVER: Duration = Duration::from_secs(86_400 * 365);
 
@@ -33,24 +30,16 @@ pub(super) struct Health {
     ready: bool,
     suspected: bool,
     failures: u32,
-<<<<<<< HEAD
-=======
     /// Probes in a row that a busy replica left unanswered.
     excused: u32,
->>>>>>> h-local
     /// The interval at the start cadence.
     interval: Duration,
     /// Since when it is not ready.
     since: Instant,
     deadline: Option<Duration>,
     period: Duration,
-<<<<<<< HEAD
-    /// When to ask next.
-    pub(super) next: Instant,
-=======
     /// When to ask next; `None`: as soon as the data plane has no work there.
     pub(super) next: Option<Instant>,
->>>>>>> h-local
 }
 
 /// What a probe changed.
@@ -70,18 +59,11 @@ impl Health {
     pub(super) fn new(now: Instant, probe: &Probe, deadline: Option<Duration>) -> Self {
         let unasked = probe.kind == ProbeKind::None;
         let period = if unasked { NEVER } else { probe.period };
-<<<<<<< HEAD
-        let next = if unasked { now + NEVER } else { now };
-        let interval = START_INTERVAL_MIN;
-        let (suspected, failures, since) = (false, 0, now);
-        Self { ready: unasked, suspected, failures, interval, since, deadline, period, next }
-=======
         let next = Some(if unasked { now + NEVER } else { now });
         let interval = START_INTERVAL_MIN;
         let ready = unasked;
         let (suspected, failures, excused, since) = (false, 0, 0, now);
         Self { ready, suspected, failures, excused, interval, since, deadline, period, next }
->>>>>>> h-local
     }
 
     /// Whether it may get work.
@@ -95,11 +77,7 @@ impl Health {
             self.fall(now);
         }
         self.suspected = true;
-<<<<<<< HEAD
-        self.next = now;
-=======
         self.next = Some(now);
->>>>>>> h-local
     }
 
     /// Takes the result of a probe. `busy`: the data plane has work in progress there.
@@ -110,14 +88,10 @@ impl Health {
         busy: bool,
     ) -> Option<Change> {
         let failure = match result {
-<<<<<<< HEAD
-            Ok(()) => return self.pass(now),
-=======
             Ok(()) => {
                 self.excused = 0;
                 return self.pass(now);
             }
->>>>>>> h-local
             Err(failure) => failure,
         };
         // A server with one thread cannot answer a probe while it works: its silence says nothing.
@@ -125,12 +99,6 @@ impl Health {
         if self.ready {
             // With all threads at work and a full backlog it does not even take the connection.
             let excused = at_work || (busy && failure.found == Found::Unreachable);
-<<<<<<< HEAD
-            return self.fail(now, failure, excused);
-        }
-        if self.suspected && at_work {
-            return self.pass(now);
-=======
             if excused {
                 self.excuse(now);
                 return None;
@@ -141,7 +109,6 @@ impl Health {
             let change = self.pass(now);
             self.excuse(now);
             return change;
->>>>>>> h-local
         }
         let expired = self.deadline.filter(|limit| now.duration_since(self.since) >= *limit);
         if let Some(limit) = expired
@@ -150,11 +117,7 @@ impl Health {
             let reason = failure.reason;
             return Some(Change::Expired(format!("not ready for {limit:?}: {reason}")));
         }
-<<<<<<< HEAD
-        self.next = now + self.interval;
-=======
         self.next = Some(now + self.interval);
->>>>>>> h-local
         self.interval = (self.interval * START_INTERVAL_GROWTH / 100).min(START_INTERVAL_MAX);
         Some(Change::NotReady(failure.reason))
     }
@@ -164,19 +127,6 @@ impl Health {
         self.ready = true;
         self.suspected = false;
         self.failures = 0;
-<<<<<<< HEAD
-        self.next = now + self.period;
-        changed.then_some(Change::Ready)
-    }
-
-    fn fail(&mut self, now: Instant, failure: Failure, excused: bool) -> Option<Change> {
-        if excused {
-            self.next = now + self.period;
-            return None;
-        }
-        self.failures += 1;
-        self.next = now + self.period.min(START_INTERVAL_MAX);
-=======
         self.next = Some(now + self.period);
         changed.then_some(Change::Ready)
     }
@@ -190,17 +140,12 @@ impl Health {
     fn fail(&mut self, now: Instant, failure: Failure) -> Option<Change> {
         self.failures += 1;
         self.next = Some(now + self.period.min(START_INTERVAL_MAX));
->>>>>>> h-local
         // Nothing listens: asking twice more would only send more requests there.
         if failure.found != Found::Refused && self.failures < FAILURES_MAX {
             return None;
         }
         self.fall(now);
-<<<<<<< HEAD
-        self.next = now + self.interval;
-=======
         self.next = Some(now + self.interval);
->>>>>>> h-local
         Some(Change::NotReady(failure.reason))
     }
 
@@ -242,14 +187,6 @@ mod tests {
     fn the_start_cadence_begins_at_50_ms_and_ends_at_one_second() {
         let mut now = Instant::now();
         let mut health = fresh(now, ProbeKind::Tcp);
-<<<<<<< HEAD
-        assert_eq!(health.next, now, "the first probe is due at once");
-        let mut intervals = Vec::new();
-        for _ in 0..20 {
-            health.observe(now, failed(Found::Refused), true);
-            intervals.push(health.next - now);
-            now = health.next;
-=======
         assert_eq!(health.next, Some(now), "the first probe is due at once");
         let mut intervals = Vec::new();
         for _ in 0..20 {
@@ -257,7 +194,6 @@ mod tests {
             let next = health.next.unwrap();
             intervals.push(next - now);
             now = next;
->>>>>>> h-local
         }
         assert_eq!(intervals[0], Duration::from_millis(50));
         assert_eq!(intervals[19], Duration::from_secs(1));
@@ -302,8 +238,6 @@ mod tests {
     }
 
     #[test]
-<<<<<<< HEAD
-=======
     fn a_busy_replica_that_does_not_answer_is_asked_three_times_and_then_when_it_has_no_work() {
         let now = Instant::now();
         let mut health = ready(now);
@@ -316,17 +250,12 @@ mod tests {
     }
 
     #[test]
->>>>>>> h-local
     fn a_suspected_busy_replica_is_ready_when_it_accepts_a_connection() {
         let now = Instant::now();
         let mut health = ready(now);
         health.suspect(now);
         assert!(!health.is_ready());
-<<<<<<< HEAD
-        assert_eq!(health.next, now, "the probe is due at once");
-=======
         assert_eq!(health.next, Some(now), "the probe is due at once");
->>>>>>> h-local
         assert_eq!(health.observe(now, failed(Found::Silent), false), Some(why()));
         assert_eq!(health.observe(now, failed(Found::Unreachable), true), Some(why()));
         assert_eq!(health.observe(now, failed(Found::Silent), true), Some(Change::Ready));
@@ -337,11 +266,7 @@ mod tests {
         let now = Instant::now();
         let mut health = fresh(now, ProbeKind::None);
         assert!(health.is_ready());
-<<<<<<< HEAD
-        assert!(health.next > now + Duration::from_secs(86_400));
-=======
         assert!(health.next.unwrap() > now + Duration::from_secs(86_400));
->>>>>>> h-local
         health.suspect(now);
         assert_eq!(health.observe(now, failed(Found::Refused), false), Some(why()));
         assert_eq!(health.observe(now, Ok(()), false), Some(Change::Ready));

@@ -104,6 +104,8 @@ impl Wanted {
                 let addresses: BTreeSet<_> = addresses.iter().cloned().collect();
                 Self::Each(addresses.into_iter().map(Source::Address).map(recipe).collect())
             }
+            // `Policy::FILES` refuses these; a router without a cluster has no replicas for them.
+            Target::Cluster { .. } => Self::Each(Vec::new()),
         }
     }
 

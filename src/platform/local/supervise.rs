@@ -32,11 +32,8 @@ use crate::{
 
 /// How long a host name may take to resolve.
 const RESOLVE_LIMIT: Duration = Duration::from_secs(2);
-<<<<<<< HEAD
-=======
 /// How often a busy replica that does not answer probes is looked at for having no work.
 const REST_INTERVAL: Duration = Duration::from_millis(50);
->>>>>>> h-local
 /// How often a host name of a replica that does not answer is resolved again.
 const RESOLVE_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -221,11 +218,7 @@ impl Job {
         deadline: Option<Duration>,
         address: Option<&Address>,
     ) -> End {
-<<<<<<< HEAD
-        let recipe = Arc::clone(&self.recipe);
-=======
         let (recipe, load, id) = (Arc::clone(&self.recipe), Arc::clone(&self.desk.load), self.id);
->>>>>>> h-local
         let mut health = Health::new(Instant::now(), &recipe.probe, deadline);
         let mut suspicions = self.control.borrow().suspicions;
         let mut told = String::new();
@@ -235,14 +228,10 @@ impl Job {
         }
         loop {
             let probed = async {
-<<<<<<< HEAD
-                tokio::time::sleep_until(health.next).await;
-=======
                 match health.next {
                     Some(due) => tokio::time::sleep_until(due).await,
                     None => until_at_rest(load.as_ref(), id).await,
                 }
->>>>>>> h-local
                 ask(place, &recipe.probe).await
             };
             let result = tokio::select! {
@@ -257,13 +246,7 @@ impl Job {
                     }
                 }
             };
-<<<<<<< HEAD
-            let load = self.desk.load.replica_load(self.id);
-            let busy = load.is_some_and(|load| load.busy > 0);
-            match health.observe(Instant::now(), result, busy) {
-=======
             match health.observe(Instant::now(), result, is_busy(load.as_ref(), id)) {
->>>>>>> h-local
                 Some(Change::Ready) => {
                     told.clear();
                     self.tell(News::Ready).await;
@@ -301,8 +284,6 @@ impl Job {
     }
 }
 
-<<<<<<< HEAD
-=======
 fn is_busy(load: &dyn LoadSource, replica: ReplicaId) -> bool {
     load.replica_load(replica).is_some_and(|load| load.busy > 0)
 }
@@ -314,7 +295,6 @@ async fn until_at_rest(load: &dyn LoadSource, replica: ReplicaId) {
     }
 }
 
->>>>>>> h-local
 /// The next thing the actor says. An actor that is gone wants everything stopped.
 async fn hear(control: &mut watch::Receiver<Control>, suspicions: &mut u64) -> Heard {
     loop {

@@ -436,8 +436,6 @@ async fn a_replica_that_fails_its_probes_is_out_until_one_passes() {
 }
 
 #[tokio::test]
-<<<<<<< HEAD
-=======
 async fn a_replica_too_busy_to_answer_its_probe_keeps_its_place_until_it_has_no_work() {
     let mut world = World::new();
     let mut specs = vec![spec(Target::Process(world.server()))];
@@ -462,7 +460,6 @@ async fn a_replica_too_busy_to_answer_its_probe_keeps_its_place_until_it_has_no_
 }
 
 #[tokio::test]
->>>>>>> h-local
 async fn addresses_are_probed_and_never_scaled() {
     let mut world = World::new();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

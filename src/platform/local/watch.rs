@@ -85,13 +85,9 @@ fn prints(paths: &[PathBuf]) -> Vec<Print> {
 /// Watches the folders: a watched file that is replaced by a rename would stay silent.
 fn kernel_watch(paths: &[PathBuf], touched: mpsc::Sender<()>) -> Option<RecommendedWatcher> {
     let mut folders: BTreeMap<PathBuf, BTreeSet<OsString>> = BTreeMap::new();
-<<<<<<< HEAD
-    for path in paths {
-=======
     // Of a link both ends: it may be pointed elsewhere, and what it points to may be edited.
     let real = paths.iter().filter_map(|path| path.canonicalize().ok());
     for path in paths.iter().cloned().chain(real) {
->>>>>>> h-local
         let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         let names = folders.entry(folder.unwrap_or(Path::new(".")).to_path_buf()).or_default();
         names.extend(path.file_name().map(ToOwned::to_owned));
@@ -198,8 +194,6 @@ mod tests {
     }
 
     #[tokio::test]
-<<<<<<< HEAD
-=======
     async fn an_edit_behind_a_link_into_another_folder_is_told() {
         let other = tempfile::tempdir().unwrap();
         let real = other.path().join("real.yaml");
@@ -210,7 +204,6 @@ mod tests {
     }
 
     #[tokio::test]
->>>>>>> h-local
     async fn a_burst_of_writes_is_told_once_and_reading_and_other_files_never() {
         let mut watched = watched(plain);
         let file = watched.folder.path().join("endpoints.yaml");
