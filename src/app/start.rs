@@ -200,13 +200,7 @@ fn decision_sink(
 }
 
 /// Applies every edit of the files; a bad one changes nothing and is told.
-fn follow(
-    lifecycle: &Lifecycle,
-    files: Files,
-    local: &Local,
-    metrics: &Arc<Metrics>,
-    say: &Say,
-) {
+fn follow(lifecycle: &Lifecycle, files: Files, local: &Local, metrics: &Arc<Metrics>, say: &Say) {
     if files.paths().is_empty() {
         return;
     }

@@ -144,7 +144,8 @@ mod tests {
 
     #[test]
     fn the_grammar_of_credentials_is_one_table() {
-        let cases: &[(&[(&str, &str)], Result<Caller, Refusal>)] = &[
+        type Fields = &'static [(&'static str, &'static str)];
+        let cases: &[(Fields, Result<Caller, Refusal>)] = &[
             (&[("authorization", "Bearer first")], Ok(Caller::Key)),
             (&[("authorization", "bearer second")], Ok(Caller::Key)),
             (&[("authorization", "Bearer   first")], Ok(Caller::Key)),

@@ -17,6 +17,7 @@ struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one value, for the life of the process")]
 enum Command {
     /// Router and local replicas on this machine; without a file, an embedded demo
     #[command(after_help = "Example: modelway dev -f endpoints.yaml --port 0")]
@@ -35,7 +36,9 @@ enum Command {
     #[command(after_help = "Example: modelway model --port 5001 --latency 20ms")]
     Model(model::ModelArgs),
     /// A load generator
-    #[command(after_help = "Example: modelway bench http://127.0.0.1:8080/api/v1/endpoint/demo/score -q 100 -d 10s --key $KEY")]
+    #[command(
+        after_help = "Example: modelway bench http://127.0.0.1:8080/api/v1/endpoint/demo/score -q 100 -d 10s --key $KEY"
+    )]
     Bench(bench::BenchArgs),
     /// List what a running router knows
     #[command(after_help = "Example: modelway get replicas")]
@@ -61,9 +64,8 @@ pub fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Dev(args) => router::dev(args).map(|()| ExitCode::SUCCESS),
         Command::Serve(args) => router::serve(args).map(|()| ExitCode::SUCCESS),
-        Command::Validate { files } => {
-            validate::run(&files).map(|good| if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-        }
+        Command::Validate { files } => validate::run(&files)
+            .map(|good| if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
         Command::Model(args) => model::run_blocking(args),
         Command::Bench(args) => bench::run_blocking(args),
         Command::Get(args) => asking(operator::get(args)),
@@ -72,7 +74,9 @@ pub fn main() -> ExitCode {
             eprintln!("{}", replica_step::run(parent, &command));
             Ok(ExitCode::from(replica_step::EXEC_FAILED))
         }
-        Command::ExecGuardian => replica_step::guard().map(|()| ExitCode::SUCCESS).map_err(Into::into),
+        Command::ExecGuardian => {
+            replica_step::guard().map(|()| ExitCode::SUCCESS).map_err(Into::into)
+        }
     };
     done.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

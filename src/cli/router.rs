@@ -135,11 +135,7 @@ fn run(args: RouterArgs, address: IpAddr, defaults: &Defaults) -> anyhow::Result
     runtime.block_on(app::run(config, Arc::new(|line: &str| println!("{line}"))))
 }
 
-fn config(
-    args: RouterArgs,
-    address: IpAddr,
-    defaults: &Defaults,
-) -> anyhow::Result<RouterConfig> {
+fn config(args: RouterArgs, address: IpAddr, defaults: &Defaults) -> anyhow::Result<RouterConfig> {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let workers = args.workers.unwrap_or(cores);
     if !(1..=WORKERS_MAX).contains(&workers) {

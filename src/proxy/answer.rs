@@ -1,6 +1,6 @@
 //! The router's own answers: refusals and failures, readable by every client family (contract §6).
 
-use std::time::Duration;
+use std::{fmt::Write as _, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
@@ -48,11 +48,8 @@ pub(crate) struct Manner<'a> {
 
 /// The answer to a failure.
 pub(crate) fn refuse(error: &ProxyError, manner: &Manner<'_>) -> Response<Reply> {
-    let mut response = if manner.kind == Kind::Grpc {
-        grpc_answer(error)
-    } else {
-        problem_answer(error, manner)
-    };
+    let mut response =
+        if manner.kind == Kind::Grpc { grpc_answer(error) } else { problem_answer(error, manner) };
     let headers = response.headers_mut();
     manner.identity.stamp(headers);
     headers.insert(SOURCE, HeaderValue::from_static("router"));
@@ -170,7 +167,8 @@ fn percent_encoded(text: &str) -> String {
         if (b' '..=b'~').contains(&byte) && byte != b'%' {
             encoded.push(char::from(byte));
         } else {
-            encoded.push_str(&format!("%{byte:02X}"));
+            // Writing to a String cannot fail.
+            let _written = write!(encoded, "%{byte:02X}");
         }
     }
     encoded

@@ -103,9 +103,10 @@ async fn serve_http1(worker: Rc<Worker>, socket: Arc<Socket>, prefix: Bytes) {
         .header_read_timeout(None)
         .max_buf_size(BUFFER_BYTES_MAX)
         .max_header_size(HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(io), service_fn(move |request| {
-            answer(request, Rc::clone(&client))
-        }))
+        .serve_connection(
+            TokioIo::new(io),
+            service_fn(move |request| answer(request, Rc::clone(&client))),
+        )
         .with_upgrades();
     let mut connection = pin!(connection);
     tokio::select! {
@@ -184,4 +185,3 @@ async fn answer(
 ) -> Result<http::Response<super::reply::Reply>, Infallible> {
     Ok(journey::handle(request, client).await)
 }
-

@@ -25,10 +25,14 @@ pub(crate) enum ProxyError {
     #[error("{0}")]
     Path(#[from] PathFault),
     /// No address of the router.
-    #[error("nothing is served at this address; requests go to /api/v1/endpoint/{{endpoint}}/score")]
+    #[error(
+        "nothing is served at this address; requests go to /api/v1/endpoint/{{endpoint}}/score"
+    )]
     NoRoute,
     /// gRPC without a route.
-    #[error("the metadata x-ms-aml-grpc-service-route is missing; send /api/v1/endpoint/{{endpoint}}")]
+    #[error(
+        "the metadata x-ms-aml-grpc-service-route is missing; send /api/v1/endpoint/{{endpoint}}"
+    )]
     NoGrpcRoute,
     /// No such endpoint.
     #[error("no endpoint is named {0:?}")]
@@ -56,7 +60,9 @@ pub(crate) enum ProxyError {
         limit: usize,
     },
     /// The header block is too large.
-    #[error("the header block is too large: at most {bytes} bytes and {fields} fields are accepted")]
+    #[error(
+        "the header block is too large: at most {bytes} bytes and {fields} fields are accepted"
+    )]
     HeadersTooLarge {
         /// The limit in bytes.
         bytes: usize,
@@ -93,7 +99,9 @@ pub(crate) enum ProxyError {
         waiting: u32,
     },
     /// No slot came free in time.
-    #[error("Too many requests for service {endpoint} (overloaded): no slot came free within {waited_ms} ms")]
+    #[error(
+        "Too many requests for service {endpoint} (overloaded): no slot came free within {waited_ms} ms"
+    )]
     QueueTimeout {
         /// The endpoint.
         endpoint: Name,
@@ -121,9 +129,7 @@ impl ProxyError {
     /// The word that counts and names it.
     pub(crate) fn reason(&self) -> Reason {
         match self {
-            Self::Malformed(_) | Self::Credential(auth::Refusal::Twice) => {
-                Reason::MalformedRequest
-            }
+            Self::Malformed(_) | Self::Credential(auth::Refusal::Twice) => Reason::MalformedRequest,
             Self::Path(_) => Reason::InvalidPath,
             Self::NoRoute | Self::NoGrpcRoute => Reason::NoRoute,
             Self::Endpoint(_) => Reason::EndpointNotFound,
@@ -209,10 +215,9 @@ pub(crate) fn status_of(reason: Reason) -> StatusCode {
         Reason::ReplicaUnreachable | Reason::ReplicaClosed | Reason::ReplicaInvalid => {
             StatusCode::BAD_GATEWAY
         }
-        Reason::QueueFull
-        | Reason::QueueTimeout
-        | Reason::NoReadyReplicas
-        | Reason::Draining => StatusCode::SERVICE_UNAVAILABLE,
+        Reason::QueueFull | Reason::QueueTimeout | Reason::NoReadyReplicas | Reason::Draining => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
         Reason::RequestTimeout => StatusCode::GATEWAY_TIMEOUT,
         Reason::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }

@@ -84,7 +84,7 @@ impl Drop for Held {
 }
 
 /// How one exchange ended: the error goes with the record that will be told.
-pub(crate) type Outcome = Result<Response<Reply>, (ProxyError, Record)>;
+pub(crate) type Outcome = Result<Response<Reply>, Box<(ProxyError, Record)>>;
 
 /// An answer head with everything that is held for it.
 struct Answered {
@@ -111,7 +111,7 @@ impl Exchange {
                 self.version.metrics.retries(cause);
                 self = match self.move_on(cause).await {
                     Ok(moved) => moved,
-                    Err(record) => return Err((error, *record)),
+                    Err(record) => return Err(Box::new((error, *record))),
                 };
                 self.attempt(deadline, true).await
             }
@@ -121,7 +121,7 @@ impl Exchange {
             Ok(answered) => self.answer(answered, deadline),
             Err(Missed::Unstarted(_, error) | Missed::Failed(error)) => {
                 self.record.request_bytes = self.upload.received();
-                Err((error, self.record))
+                Err(Box::new((error, self.record)))
             }
         }
     }
@@ -252,10 +252,10 @@ impl Exchange {
         let asked = self.kind == Kind::WebSocket;
         if parts.status.as_u16() > 599 || (upgraded && !asked) {
             connection.abort();
-            return Err((ProxyError::Invalid, self.record));
+            return Err(Box::new((ProxyError::Invalid, self.record)));
         }
         let Some(slot) = self.slot.take() else {
-            return Err((ProxyError::Internal, self.record));
+            return Err(Box::new((ProxyError::Internal, self.record)));
         };
         let now = Instant::now();
         self.record.head = Some(now);
@@ -328,19 +328,20 @@ impl Exchange {
 async fn wait_again(version: &Arc<VersionState>, limit: Duration) -> Option<Slot> {
     match version.wait_again() {
         Acquired::Slot(slot) => Some(slot),
-        Acquired::Waiting(mut waiting) => {
-            match tokio::time::timeout(limit, &mut waiting).await {
-                Ok(slot) => Some(slot),
-                Err(_) => waiting.give_up(),
-            }
-        }
+        Acquired::Waiting(mut waiting) => match tokio::time::timeout(limit, &mut waiting).await {
+            Ok(slot) => Some(slot),
+            Err(_) => waiting.give_up(),
+        },
     }
 }
 
 fn keep(parts: &Parts, kind: Kind) -> Keep {
     let closes = parts.version != http::Version::HTTP_11
         || parts.headers.get_all(header::CONNECTION).iter().any(|value| {
-            value.as_bytes().split(|b| *b == b',').any(|t| t.trim_ascii().eq_ignore_ascii_case(b"close"))
+            value
+                .as_bytes()
+                .split(|b| *b == b',')
+                .any(|t| t.trim_ascii().eq_ignore_ascii_case(b"close"))
         });
     if closes || kind != Kind::Plain {
         return Keep::No;

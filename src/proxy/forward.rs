@@ -41,8 +41,7 @@ const HOP_BY_HOP: [HeaderName; 9] = [
 ];
 /// Opt-in times of an answer.
 pub(crate) const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
-const MODEL_ERROR_STATUS: HeaderName =
-    HeaderName::from_static("ms-azureml-model-error-statuscode");
+const MODEL_ERROR_STATUS: HeaderName = HeaderName::from_static("ms-azureml-model-error-statuscode");
 const MODEL_ERROR_REASON: HeaderName = HeaderName::from_static("ms-azureml-model-error-reason");
 /// Fields in an answer that only the router may set.
 const OWN_PREFIX: &str = "x-modelway-";
@@ -67,7 +66,8 @@ pub(crate) struct Outgoing<'a> {
 /// The head of the request to the replica, made from the client's.
 pub(crate) fn request_head(parts: Parts, out: &Outgoing<'_>) -> Result<Request<()>, ProxyError> {
     let Parts { method, mut headers, .. } = parts;
-    let websocket_fields = (out.kind == Kind::WebSocket).then(|| headers.get(header::UPGRADE).cloned());
+    let websocket_fields =
+        (out.kind == Kind::WebSocket).then(|| headers.get(header::UPGRADE).cloned());
     let content_length = headers.remove(header::CONTENT_LENGTH);
     remove_hop_by_hop(&mut headers);
     headers.remove(header::EXPECT);
@@ -244,10 +244,18 @@ mod tests {
             ],
             Kind::Plain,
         );
-        for gone in
-            ["connection", "x-secret", "x-modelway-version", "authorization", "api-key", "expect",
-             "upgrade", "http2-settings", "te", "keep-alive"]
-        {
+        for gone in [
+            "connection",
+            "x-secret",
+            "x-modelway-version",
+            "authorization",
+            "api-key",
+            "expect",
+            "upgrade",
+            "http2-settings",
+            "te",
+            "keep-alive",
+        ] {
             assert!(!headers.contains_key(gone), "{gone}");
         }
         assert_ne!(headers["x-request-id"], "mine");

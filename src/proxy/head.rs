@@ -135,9 +135,10 @@ pub(crate) fn kind(parts: &Parts) -> Kind {
             .is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"));
         return if grpc { Kind::Grpc } else { Kind::Plain };
     }
-    let upgrade = parts.headers.get(header::UPGRADE).is_some_and(|value| {
-        value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"websocket")
-    });
+    let upgrade = parts
+        .headers
+        .get(header::UPGRADE)
+        .is_some_and(|value| value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"websocket"));
     let asked = upgrade
         && parts.method == Method::GET
         && parts.version == Version::HTTP_11
@@ -206,7 +207,8 @@ mod tests {
         for bad in ["gzip, chunked", "chunked, chunked", "identity", "xchunked"] {
             assert!(with(bad).is_err(), "{bad}");
         }
-        let both = parts(|r| r.header("transfer-encoding", "chunked").header("content-length", "3"));
+        let both =
+            parts(|r| r.header("transfer-encoding", "chunked").header("content-length", "3"));
         assert!(check(&both).is_err());
     }
 }

@@ -13,8 +13,7 @@ use std::{
 };
 
 use http::{
-    HeaderName, HeaderValue, Request, Response, StatusCode, Version, header,
-    request::Parts,
+    HeaderName, HeaderValue, Request, Response, StatusCode, Version, header, request::Parts,
     uri::PathAndQuery,
 };
 use hyper::{
@@ -141,7 +140,8 @@ async fn travel(
     };
     match follow(exchange, &decided.version, client, asked).await {
         Some(Ok(response)) => response,
-        Some(Err((error, mut record))) => {
+        Some(Err(failed)) => {
+            let (error, mut record) = *failed;
             let response = refuse(&error, asked, &mut record);
             finish_upload(response, asked, client, upload)
         }
@@ -276,7 +276,7 @@ async fn wait(
     let left = async {
         if asked.http2 {
             // A reset stream drops this future; there is nothing to watch.
-            std::future::pending().await
+            std::future::pending::<()>().await;
         } else {
             client.socket.closed().await;
         }
@@ -409,11 +409,7 @@ fn names_inference_protocol(path: &str) -> bool {
 }
 
 impl Asked {
-    fn manner(
-        &self,
-        version: Option<HeaderValue>,
-        expected_wait: Option<Duration>,
-    ) -> Manner<'_> {
+    fn manner(&self, version: Option<HeaderValue>, expected_wait: Option<Duration>) -> Manner<'_> {
         Manner {
             identity: &self.identity,
             kind: self.kind,

@@ -122,7 +122,8 @@ impl Record {
             }
         }
         if self.sent.is_none() {
-            let metrics = self.endpoint.as_ref().map_or(&self.worker.proxy.unrouted, |e| &e.metrics);
+            let metrics =
+                self.endpoint.as_ref().map_or(&self.worker.proxy.unrouted, |e| &e.metrics);
             metrics.rejected(self.reason);
         }
     }

@@ -39,6 +39,10 @@ pub(crate) struct Reply {
 }
 
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every reply is the large one; a box would cost each an allocation"
+)]
 enum Content {
     /// Made by the router.
     Whole(Option<Bytes>),
@@ -285,8 +289,7 @@ impl Patience {
             let Some(until) = self.deadline.into_iter().chain(idle).min() else {
                 return Poll::Pending;
             };
-            let timer =
-                self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
+            let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
             if timer.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
             }

@@ -17,11 +17,7 @@ const BUFFER_BYTES: usize = 16 * 1024;
 
 /// The answer that switches protocols; the bytes flow once both sides have switched. The slot is
 /// held for the life of the tunnel (contract §5).
-pub(crate) fn open(
-    mut parts: Parts,
-    client: Option<OnUpgrade>,
-    flow: Flow,
-) -> Response<Reply> {
+pub(crate) fn open(mut parts: Parts, client: Option<OnUpgrade>, flow: Flow) -> Response<Reply> {
     let replica = parts.extensions.remove::<OnUpgrade>();
     if let (Some(client), Some(replica)) = (client, replica) {
         tokio::task::spawn_local(run(client, replica, flow));

@@ -166,8 +166,7 @@ impl Inner {
     fn poll_stall(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let since = *self.last.get_or_insert_with(Instant::now);
         let deadline = since + self.limits.stall;
-        let timer =
-            self.stall.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        let timer = self.stall.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
         while timer.as_mut().poll(cx).is_ready() {
             if Instant::now() >= deadline {
                 return Poll::Ready(());

@@ -55,8 +55,7 @@ impl Workers {
 }
 
 fn run(proxy: Arc<Proxy>, listener: std::net::TcpListener) -> io::Result<()> {
-    let runtime =
-        Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+    let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
     runtime.block_on(async move {
         let worker = Rc::new(Worker { pool: Pool::new(proxy.settings.pool), proxy });
         let sweep = tokio::task::spawn_local(worker.pool.clone().sweep());

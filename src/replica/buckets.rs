@@ -13,6 +13,10 @@ use super::slot::Target;
 
 /// A replica among the others of its version.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "four independent facts, set and asked one by one"
+)]
 pub(super) struct Entry {
     /// Where requests go.
     pub(super) target: Arc<Target>,
@@ -53,7 +57,7 @@ struct Ends {
 pub(super) struct Buckets {
     entries: Vec<Option<Entry>>,
     vacant: Vec<u32>,
-    buckets: Vec<Ends>,
+    ends: Vec<Ends>,
     /// No bucket below this one has a replica.
     lowest: usize,
 }
@@ -146,7 +150,7 @@ impl Buckets {
     }
 
     fn first(&mut self) -> Option<u32> {
-        while let Some(ends) = self.buckets.get(self.lowest) {
+        while let Some(ends) = self.ends.get(self.lowest) {
             if ends.head.is_some() {
                 return ends.head;
             }
@@ -163,10 +167,10 @@ impl Buckets {
         }
         let bucket = entry.busy;
         let place = bucket as usize;
-        if self.buckets.len() <= place {
-            self.buckets.resize(place + 1, Ends::default());
+        if self.ends.len() <= place {
+            self.ends.resize(place + 1, Ends::default());
         }
-        let Some(ends) = self.buckets.get_mut(place) else { return };
+        let Some(ends) = self.ends.get_mut(place) else { return };
         let previous = ends.tail;
         ends.tail = Some(index);
         if previous.is_none() {
@@ -186,7 +190,7 @@ impl Buckets {
         match link.previous {
             Some(previous) => self.set_next(previous, link.next),
             None => {
-                if let Some(ends) = self.buckets.get_mut(link.bucket as usize) {
+                if let Some(ends) = self.ends.get_mut(link.bucket as usize) {
                     ends.head = link.next;
                 }
             }
@@ -194,7 +198,7 @@ impl Buckets {
         match link.next {
             Some(next) => self.set_previous(next, link.previous),
             None => {
-                if let Some(ends) = self.buckets.get_mut(link.bucket as usize) {
+                if let Some(ends) = self.ends.get_mut(link.bucket as usize) {
                     ends.tail = link.previous;
                 }
             }

@@ -1,0 +1,6 @@
+//! What the tests of the whole program share: a router as a process, and ways to talk to it.
+//!
+//! Every suite uses a part of it, so what one leaves unused is not dead.
+#![allow(dead_code, reason = "each suite is its own crate and uses a part of this")]
+
+pub(crate) mod router;
