@@ -21,10 +21,10 @@ struct Cli {
 enum Command {
     /// Router and local replicas on this machine; without a file, an embedded demo
     #[command(after_help = "Example: modelway dev -f endpoints.yaml --port 0")]
-    Dev(router::DevArgs),
+    Dev(router::RouterArgs),
     /// The router as a service
     #[command(after_help = "Example: modelway serve -f endpoints.yaml")]
-    Serve(router::ServeArgs),
+    Serve(router::RouterArgs),
     /// Check endpoint files; all problems at once, exit code 1 if there are any
     #[command(after_help = "Example: modelway validate endpoints.yaml")]
     Validate {

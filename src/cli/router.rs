@@ -3,7 +3,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
@@ -14,9 +14,13 @@ use clap::Args;
 use crate::{
     app,
     config::{
-        ADMIN_PORT, DATA_PORT, DEV_DRAIN_TIMEOUT, RouterConfig, SERVE_DRAIN_DELAY, WORKERS_MAX,
+        ADMIN_PORT, DATA_PORT, DEV_DRAIN_TIMEOUT, RouterConfig, RouterFile, SERVE_DRAIN_DELAY,
+        WORKERS_MAX,
     },
-    platform::local::Output,
+    platform::{
+        local::Output,
+        spec::{self, DurationText},
+    },
     proxy,
     telemetry::{self, LogFormat},
 };
@@ -27,12 +31,18 @@ pub(super) struct RouterArgs {
     /// File with InferenceEndpoint documents; may be given several times
     #[arg(short, long, value_name = "FILE", env = "MODELWAY_FILE", value_delimiter = ',')]
     file: Vec<PathBuf>,
-    /// Port for clients; 0 finds a free one
-    #[arg(long, env = "MODELWAY_PORT", default_value_t = DATA_PORT)]
-    port: u16,
-    /// Port for health, metrics and the admin API; 0 finds a free one
-    #[arg(long, env = "MODELWAY_ADMIN_PORT", default_value_t = ADMIN_PORT)]
-    admin_port: u16,
+    /// File with these settings in YAML, camelCase; variables and flags are stronger
+    #[arg(long, value_name = "FILE", env = "MODELWAY_CONFIG")]
+    config: Option<PathBuf>,
+    /// Address for clients [default: 127.0.0.1 in dev, 0.0.0.0 in serve]
+    #[arg(long, env = "MODELWAY_ADDRESS")]
+    address: Option<IpAddr>,
+    /// Port for clients; 0 finds a free one [default: 8080]
+    #[arg(long, env = "MODELWAY_PORT")]
+    port: Option<u16>,
+    /// Port for health, metrics and the admin API; 0 finds a free one [default: 9001]
+    #[arg(long, env = "MODELWAY_ADMIN_PORT")]
+    admin_port: Option<u16>,
     /// Address of the admin port [default: 127.0.0.1 in dev, the address in serve]
     #[arg(long, env = "MODELWAY_ADMIN_ADDRESS")]
     admin_address: Option<IpAddr>,
@@ -49,12 +59,13 @@ pub(super) struct RouterArgs {
     /// One line per request on standard output [default: off in dev, on in serve]
     #[arg(long, env = "MODELWAY_ACCESS_LOG", value_enum)]
     access_log: Option<Switch>,
-    /// Form of logs: auto (text on a terminal, JSON otherwise), json or text
-    #[arg(long, env = "MODELWAY_LOG_FORMAT", default_value_t = LogFormat::Auto)]
-    log_format: LogFormat,
-    /// Output of replica processes: prefixed, off, or a folder for one file each
-    #[arg(long, env = "MODELWAY_REPLICA_OUTPUT", default_value = "prefixed")]
-    replica_output: String,
+    /// Form of logs: auto (text on a terminal, JSON otherwise), json or text [default: auto]
+    #[arg(long, env = "MODELWAY_LOG_FORMAT")]
+    log_format: Option<LogFormat>,
+    /// Output of replica processes: prefixed, off, or a folder for one file each [default:
+    /// prefixed]
+    #[arg(long, env = "MODELWAY_REPLICA_OUTPUT")]
+    replica_output: Option<String>,
     /// The most client connections at once, below half of the file limit in any case
     #[arg(long, env = "MODELWAY_CONNECTIONS_MAX")]
     connections_max: Option<usize>,
@@ -62,26 +73,6 @@ pub(super) struct RouterArgs {
     /// assume that
     #[arg(long, env = "MODELWAY_REUSE_RETRY_LIMIT", value_parser = humantime::parse_duration)]
     reuse_retry_limit: Option<Duration>,
-}
-
-/// `modelway dev`.
-#[derive(Debug, Clone, Args)]
-pub(super) struct DevArgs {
-    /// Address for clients
-    #[arg(long, env = "MODELWAY_ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
-    address: IpAddr,
-    #[command(flatten)]
-    router: RouterArgs,
-}
-
-/// `modelway serve`.
-#[derive(Debug, Clone, Args)]
-pub(super) struct ServeArgs {
-    /// Address for clients
-    #[arg(long, env = "MODELWAY_ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::UNSPECIFIED))]
-    address: IpAddr,
-    #[command(flatten)]
-    router: RouterArgs,
 }
 
 /// On or off.
@@ -95,69 +86,122 @@ enum Switch {
 
 /// What `dev` and `serve` do differently where nothing is said.
 struct Defaults {
-    admin_address: IpAddr,
+    address: IpAddr,
+    admin_address: Option<IpAddr>,
     drain_delay: Duration,
     drain_timeout: Option<Duration>,
-    access_log: Switch,
+    access_log: bool,
+    needs_files: bool,
 }
 
 /// Runs `modelway dev`.
-pub(super) fn dev(args: DevArgs) -> anyhow::Result<()> {
-    let defaults = Defaults {
-        admin_address: Ipv4Addr::LOCALHOST.into(),
-        drain_delay: Duration::ZERO,
-        drain_timeout: Some(DEV_DRAIN_TIMEOUT),
-        access_log: Switch::Off,
-    };
-    run(args.router, args.address, &defaults)
+pub(super) fn dev(args: RouterArgs) -> anyhow::Result<()> {
+    let localhost = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    run(
+        args,
+        &Defaults {
+            address: localhost,
+            admin_address: Some(localhost),
+            drain_delay: Duration::ZERO,
+            drain_timeout: Some(DEV_DRAIN_TIMEOUT),
+            access_log: false,
+            needs_files: false,
+        },
+    )
 }
 
 /// Runs `modelway serve`.
-pub(super) fn serve(args: ServeArgs) -> anyhow::Result<()> {
-    if args.router.file.is_empty() {
-        anyhow::bail!("serve needs endpoints: give a file with -f (modelway dev has a demo)");
-    }
-    let defaults = Defaults {
-        admin_address: args.address,
-        drain_delay: SERVE_DRAIN_DELAY,
-        drain_timeout: None,
-        access_log: Switch::On,
-    };
-    run(args.router, args.address, &defaults)
+pub(super) fn serve(args: RouterArgs) -> anyhow::Result<()> {
+    run(
+        args,
+        &Defaults {
+            address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            admin_address: None,
+            drain_delay: SERVE_DRAIN_DELAY,
+            drain_timeout: None,
+            access_log: true,
+            needs_files: true,
+        },
+    )
 }
 
-fn run(args: RouterArgs, address: IpAddr, defaults: &Defaults) -> anyhow::Result<()> {
-    telemetry::init(args.log_format, None)?;
-    let config = config(args, address, defaults)?;
+fn run(args: RouterArgs, defaults: &Defaults) -> anyhow::Result<()> {
+    let file = match &args.config {
+        Some(path) => read_file(path)?,
+        None => RouterFile::default(),
+    };
+    let log_format = log_format(&args, &file)?;
+    telemetry::init(log_format, None)?;
+    let config = config(args, file, log_format, defaults)?;
     // A current-thread runtime on the main thread: replica processes are tied by the kernel to the
     // thread that starts them, which must live as long as the router.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(app::run(config, Arc::new(|line: &str| println!("{line}"))))
 }
 
-fn config(args: RouterArgs, address: IpAddr, defaults: &Defaults) -> anyhow::Result<RouterConfig> {
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let workers = args.workers.unwrap_or(cores);
-    if !(1..=WORKERS_MAX).contains(&workers) {
-        anyhow::bail!("--workers must be 1 to {WORKERS_MAX}, not {workers}");
+fn read_file(path: &Path) -> anyhow::Result<RouterFile> {
+    spec::load_document(path).map_err(|problems| {
+        let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        anyhow::anyhow!("the configuration is not usable\n{}", lines.join("\n"))
+    })
+}
+
+fn log_format(args: &RouterArgs, file: &RouterFile) -> anyhow::Result<LogFormat> {
+    match (&args.log_format, &file.log_format) {
+        (Some(format), _) => Ok(*format),
+        (None, Some(text)) => text.parse().context("logFormat"),
+        (None, None) => Ok(LogFormat::Auto),
     }
+}
+
+/// Flags and variables (clap has put flags first), then the file, then the defaults.
+fn config(
+    args: RouterArgs,
+    file: RouterFile,
+    log_format: LogFormat,
+    defaults: &Defaults,
+) -> anyhow::Result<RouterConfig> {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let workers = args.workers.or(file.workers).unwrap_or(cores);
+    if !(1..=WORKERS_MAX).contains(&workers) {
+        anyhow::bail!("workers must be 1 to {WORKERS_MAX}, not {workers}");
+    }
+    let files = if args.file.is_empty() { file.files } else { args.file };
+    if files.is_empty() && defaults.needs_files {
+        anyhow::bail!("serve needs endpoints: give a file with -f (modelway dev has a demo)");
+    }
+    let duration = |text: Option<DurationText>| text.map(|DurationText(duration)| duration);
     let mut proxy = proxy::Settings::default();
-    proxy.connections_max = args.connections_max.unwrap_or(proxy.connections_max);
-    proxy.reuse_retry_limit = args.reuse_retry_limit.unwrap_or(proxy.reuse_retry_limit);
-    let access_log = args.access_log.unwrap_or(defaults.access_log) == Switch::On;
+    proxy.connections_max =
+        args.connections_max.or(file.connections_max).unwrap_or(proxy.connections_max);
+    proxy.reuse_retry_limit = args
+        .reuse_retry_limit
+        .or(duration(file.reuse_retry_limit))
+        .unwrap_or(proxy.reuse_retry_limit);
+    let address = args.address.or(file.address).unwrap_or(defaults.address);
+    let admin_address =
+        args.admin_address.or(file.admin_address).or(defaults.admin_address).unwrap_or(address);
+    let access_log = args.access_log.map(|switch| switch == Switch::On).or(file.access_log);
+    let output = args.replica_output.or(file.replica_output);
     Ok(RouterConfig {
-        files: args.file,
-        data: SocketAddr::new(address, args.port),
+        files,
+        data: SocketAddr::new(address, args.port.or(file.port).unwrap_or(DATA_PORT)),
         admin: SocketAddr::new(
-            args.admin_address.unwrap_or(defaults.admin_address),
-            args.admin_port,
+            admin_address,
+            args.admin_port.or(file.admin_port).unwrap_or(ADMIN_PORT),
         ),
         workers,
         proxy,
-        drain_delay: args.drain_delay.unwrap_or(defaults.drain_delay),
-        drain_timeout: args.drain_timeout.or(defaults.drain_timeout),
-        access_log: access_log.then_some(args.log_format),
-        replica_output: replica_output(&args.replica_output)?,
+        drain_delay: args
+            .drain_delay
+            .or(duration(file.drain_delay))
+            .unwrap_or(defaults.drain_delay),
+        drain_timeout: args
+            .drain_timeout
+            .or(duration(file.drain_timeout))
+            .or(defaults.drain_timeout),
+        access_log: access_log.unwrap_or(defaults.access_log).then_some(log_format),
+        replica_output: replica_output(output.as_deref().unwrap_or("prefixed"))?,
     })
 }
 
@@ -170,5 +214,56 @@ fn replica_output(text: &str) -> anyhow::Result<Output> {
                 .with_context(|| format!("cannot make the folder {folder} for replica output"))?;
             Ok(Output::Files(folder.into()))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        router: RouterArgs,
+    }
+
+    fn made(flags: &[&str], file: RouterFile) -> RouterConfig {
+        let line = Line::parse_from(["test"].iter().chain(flags));
+        let defaults = Defaults {
+            address: Ipv4Addr::LOCALHOST.into(),
+            admin_address: None,
+            drain_delay: Duration::ZERO,
+            drain_timeout: None,
+            access_log: false,
+            needs_files: false,
+        };
+        config(line.router, file, LogFormat::Json, &defaults).unwrap()
+    }
+
+    #[test]
+    fn flags_are_stronger_than_the_file_and_the_file_than_the_defaults() {
+        let file = RouterFile { port: Some(81), admin_port: Some(82), ..RouterFile::default() };
+        let config = made(&["--port", "80"], file);
+        assert_eq!((config.data.port(), config.admin.port()), (80, 82));
+        let config = made(&[], RouterFile::default());
+        assert_eq!((config.data.port(), config.admin.port()), (DATA_PORT, ADMIN_PORT));
+    }
+
+    #[test]
+    fn a_file_is_read_and_its_problems_have_a_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("router.yaml");
+        std::fs::write(&path, "port: 81\ndrainDelay: 3s\naccessLog: true\n").unwrap();
+        let config = made(&[], read_file(&path).unwrap());
+        assert_eq!(config.data.port(), 81);
+        assert_eq!(config.drain_delay, Duration::from_secs(3));
+        assert!(config.access_log.is_some());
+        std::fs::write(&path, "prot: 81\nworkers: many\n").unwrap();
+        let problems = format!("{:#}", read_file(&path).unwrap_err());
+        assert!(problems.contains("router.yaml:1:1"), "{problems}");
+        assert!(problems.contains("did you mean `port`"), "{problems}");
+        assert!(problems.contains("router.yaml:2:"), "{problems}");
     }
 }

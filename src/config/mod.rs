@@ -1,9 +1,13 @@
 //! What an operator may set about a router, with every default in one place.
 //!
-//! Promises: a [`RouterConfig`] is complete and within bounds; `MODELWAY_…` variables and flags are
-//! both read by the command line, flags first.
+//! Promises: a [`RouterConfig`] is complete and within bounds. What is said in a [`RouterFile`] is
+//! the weakest, `MODELWAY_…` variables are stronger, flags the strongest (contract §11).
 //!
 //! Not here: endpoints (`platform::spec`), the limits of the data plane (`proxy::Settings`).
+
+mod file;
+
+pub use file::RouterFile;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 

@@ -233,7 +233,7 @@ fn check_presence(sources: &[(PathBuf, String)], documents: &[Document<'_>], rep
     }
 }
 
-fn read(file: &Path) -> Result<String, String> {
+pub(super) fn read(file: &Path) -> Result<String, String> {
     let cannot = |e: &std::io::Error| format!("cannot be read: {e}");
     let metadata = std::fs::metadata(file).map_err(|e| cannot(&e))?;
     if metadata.is_dir() {

@@ -13,6 +13,7 @@
 
 mod checked;
 mod decode;
+mod document;
 mod endpoint;
 mod fault;
 mod grammar;
@@ -31,6 +32,7 @@ mod units;
 mod version;
 
 pub use checked::{Address, EndpointSpec, Probe, ProbeKind, ProcessTarget, Target, VersionSpec};
+pub use document::load_document;
 pub use load::{FILE_BYTES_MAX, Loaded, load, load_files};
 pub use problem::{Mark, PROBLEMS_MAX, Problem};
 pub use units::{DurationText, SizeText};

@@ -1,0 +1,40 @@
+//! The router's own configuration file: the weakest of file, environment and flags.
+
+use std::{net::IpAddr, path::PathBuf};
+
+use serde::Deserialize;
+
+use crate::platform::spec::DurationText;
+
+/// What the file of `--config` may say; every field has a flag and a variable of the same name.
+/// Relative paths are relative to where the router is started.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct RouterFile {
+    /// Endpoint files.
+    pub files: Vec<PathBuf>,
+    /// Address for clients.
+    pub address: Option<IpAddr>,
+    /// Port for clients.
+    pub port: Option<u16>,
+    /// Address of the admin port.
+    pub admin_address: Option<IpAddr>,
+    /// The admin port.
+    pub admin_port: Option<u16>,
+    /// Data-plane threads.
+    pub workers: Option<usize>,
+    /// How long accepting goes on after SIGTERM.
+    pub drain_delay: Option<DurationText>,
+    /// How long requests may take to finish after that.
+    pub drain_timeout: Option<DurationText>,
+    /// Whether there is an access log.
+    pub access_log: Option<bool>,
+    /// Form of logs: auto, json or text.
+    pub log_format: Option<String>,
+    /// Output of replica processes: prefixed, off, or a folder.
+    pub replica_output: Option<String>,
+    /// The most client connections at once.
+    pub connections_max: Option<usize>,
+    /// A reused connection that closes within this time did not start the request.
+    pub reuse_retry_limit: Option<DurationText>,
+}
