@@ -147,7 +147,10 @@ impl Exchange {
             pool.connection(target.id, address, protocol).await
         };
         let Ok(mut connection) = connected else {
-            slot.connection_failed();
+            // A replica without alternative is asked a second time before it is given up.
+            if again || slot.has_alternative() {
+                slot.connection_failed();
+            }
             return Err(Missed::Unstarted(RetryCause::ConnectFailed, ProxyError::Unreachable));
         };
         self.record.sent = Some(Instant::now());

@@ -89,7 +89,12 @@ pub(super) async fn handle(request: Request<Incoming>, client: Rc<Client>) -> Re
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         client.state.becomes_other();
     }
-    response.map(|reply| reply.for_client(in_progress))
+    let http2 = asked.http2;
+    let limit = client.worker.proxy.settings.write_stall_limit;
+    response.map(|reply| {
+        let reply = if http2 { reply.watch_reading(limit) } else { reply };
+        reply.for_client(in_progress)
+    })
 }
 
 async fn travel(

@@ -5,11 +5,12 @@
 //! followed to its end or cancelled, as the version says.
 
 use std::{
+    cell::RefCell,
     future::Future,
     pin::Pin,
-    rc::Rc,
+    rc::{Rc, Weak},
     task::{Context, Poll},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -48,6 +49,19 @@ enum Content {
     Whole(Option<Bytes>),
     /// Streamed from a replica.
     Model(ModelBody),
+    /// The same under HTTP/2, where a client can stop reading one answer while the connection
+    /// lives on.
+    Watched(Rc<RefCell<Watched>>),
+}
+
+/// A body of an HTTP/2 answer, which its client may stop reading.
+#[derive(Debug)]
+struct Watched {
+    body: ModelBody,
+    /// When hyper took a frame that it has not come back from.
+    taken: Option<tokio::time::Instant>,
+    /// Whether the client was given up.
+    given_up: bool,
 }
 
 /// The answer was cut off; hyper closes or resets, so that the client can tell.
@@ -93,7 +107,7 @@ pub(crate) struct Patience {
     /// The whole answer must be there by then.
     pub(crate) deadline: Option<tokio::time::Instant>,
     /// No pause may be longer.
-    pub(crate) idle: Option<std::time::Duration>,
+    pub(crate) idle: Option<Duration>,
     /// `requestTimeout` in words.
     pub(crate) limit_ms: u128,
     pub(crate) timer: Option<Pin<Box<Sleep>>>,
@@ -111,6 +125,20 @@ impl Reply {
         let mut body = ModelBody { incoming: Some(incoming), flow: Some(flow) };
         body.finish_if_ended();
         Self { content: Content::Model(body), client: None }
+    }
+
+    /// Gives the body up when the client does not read for `limit`. Under HTTP/1 the socket's own
+    /// clock does that; an HTTP/2 stream can stall while its connection is busy, and then hyper
+    /// does not ask the body for anything, so that no clock inside it would run.
+    pub(crate) fn watch_reading(self, limit: Duration) -> Self {
+        let Self { content: Content::Model(body), client } = self else { return self };
+        if body.flow.is_none() {
+            return Self { content: Content::Model(body), client };
+        }
+        let watched = Watched { body, taken: None, given_up: false };
+        let watched = Rc::new(RefCell::new(watched));
+        tokio::task::spawn_local(watch(Rc::downgrade(&watched), limit));
+        Self { content: Content::Watched(watched), client }
     }
 
     /// Tells this connection when the answer is done.
@@ -131,13 +159,18 @@ impl Body for Reply {
         match &mut self.content {
             Content::Whole(bytes) => Poll::Ready(bytes.take().map(|b| Ok(Frame::data(b)))),
             Content::Model(body) => body.poll_next(cx),
+            Content::Watched(watched) => watched.borrow_mut().poll_next(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.content {
             Content::Whole(bytes) => bytes.is_none(),
-            Content::Model(body) => body.incoming.as_ref().is_none_or(Body::is_end_stream),
+            Content::Model(body) => body.is_ended(),
+            Content::Watched(watched) => {
+                let watched = watched.borrow();
+                watched.body.is_ended() && !watched.given_up
+            }
         }
     }
 
@@ -146,14 +179,51 @@ impl Body for Reply {
             Content::Whole(bytes) => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
-            Content::Model(body) => {
-                body.incoming.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
-            }
+            Content::Model(body) => body.size_hint(),
+            Content::Watched(watched) => watched.borrow().body.size_hint(),
+        }
+    }
+}
+
+impl Watched {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
+        if self.given_up {
+            return Poll::Ready(Some(Err(CutOff)));
+        }
+        let polled = self.body.poll_next(cx);
+        self.taken = matches!(polled, Poll::Ready(Some(Ok(_)))).then(tokio::time::Instant::now);
+        polled
+    }
+}
+
+/// Gives a body up when its client has not come back for more within `limit`.
+async fn watch(watched: Weak<RefCell<Watched>>, limit: Duration) {
+    let mut until = tokio::time::Instant::now() + limit;
+    loop {
+        tokio::time::sleep_until(until).await;
+        let Some(watched) = watched.upgrade() else { return };
+        let mut watched = watched.borrow_mut();
+        let now = tokio::time::Instant::now();
+        let since = watched.taken.unwrap_or(now);
+        until = since + limit;
+        if until <= now {
+            watched.given_up = true;
+            // Its drop does what a client that leaves causes.
+            drop(std::mem::replace(&mut watched.body, ModelBody { incoming: None, flow: None }));
+            return;
         }
     }
 }
 
 impl ModelBody {
+    fn is_ended(&self) -> bool {
+        self.incoming.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+    }
+
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
         let Some(incoming) = &mut self.incoming else { return Poll::Ready(None) };
         match Pin::new(incoming).poll_frame(cx) {
