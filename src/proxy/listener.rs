@@ -91,6 +91,8 @@ pub(super) async fn accept(worker: Rc<Worker>, listener: TcpListener) {
             accept_one(&worker, &listener, &mut pause).await;
         }
     };
+    // Without a budget: what the kernel holds is taken in one go, however much it is.
+    let rest = tokio::task::unconstrained(rest);
     drop(tokio::time::timeout(Duration::ZERO, rest).await);
 }
 

@@ -174,12 +174,13 @@ impl Routes {
 impl LiveEndpoint {
     /// The version for this request: the pinned one, the sticky one, or the next of the split.
     pub(super) fn choose(&self, headers: &HeaderMap) -> Result<&Arc<LiveVersion>, ProxyError> {
-        let index = match headers.get(head::PIN) {
-            Some(pin) => self.pinned(pin)?,
-            None => self.sticky(headers).unwrap_or_else(|| {
-                self.split.version(self.tickets.fetch_add(1, Ordering::Relaxed))
-            }),
-        };
+        if let Some(pin) = headers.get(head::PIN) {
+            // Whoever names a version wants that one or an error, not the default in its place.
+            return self.versions.get(self.pinned(pin)?).ok_or(ProxyError::Internal);
+        }
+        let index = self
+            .sticky(headers)
+            .unwrap_or_else(|| self.split.version(self.tickets.fetch_add(1, Ordering::Relaxed)));
         let chosen = self.versions.get(index).ok_or(ProxyError::Internal)?;
         if chosen.settings().fallback_to_default && !chosen.state.is_ready() {
             return self.versions.get(self.endpoint.default_version).ok_or(ProxyError::Internal);
