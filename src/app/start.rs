@@ -241,7 +241,10 @@ fn greet(say: &Say, ready: &Ready, data: SocketAddr, admin: SocketAddr) {
                 " -H 'Authorization: Bearer <key>'".to_owned()
             }
         };
-        say(&format!("  try      curl {uri}{credential} -d '{{\"data\": [1, 2, 3]}}'"));
+        say(&format!(
+            "  try      curl {uri}{credential} -H 'Content-Type: application/json' \
+             -d '{{\"data\": [1, 2, 3]}}'"
+        ));
     }
     say(&format!("admin     http://{admin}"));
 }

@@ -1,6 +1,6 @@
 //! How many replicas a version should have, in numbers and in words.
 //!
-//! Promises: [`decide`] is a function of its arguments alone: the same samples give the same
+//! Promises: [`decide()`] is a function of its arguments alone: the same samples give the same
 //! verdicts, bit for bit, in the router, in a test and in a replay. Its result lies within
 //! `minReplicas..=maxReplicas` and never falls when the load rises. A load that swings never makes
 //! it go down, up and down again within one scale-down window.

@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use crate::domain::{DecisionInputs, Direction};
 
-/// What [`decide`](super::decide) found.
+/// What [`decide`](super::decide()) found.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Verdict {
     /// Replicas now: ready and starting.

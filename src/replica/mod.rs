@@ -4,7 +4,7 @@
 //! request of its version waits; waiting is first come first served and bounded; a [`Slot`] is
 //! given back exactly once, by its drop, on whatever path a request ends.
 //!
-//! How: one structure per version behind one short lock ([`slots`]: buckets of replicas by busy
+//! How: one structure per version behind one short lock (`buckets`: replicas by busy
 //! count, constant time at any number of replicas). Taking and giving back a slot costs tens of
 //! nanoseconds; an approximate choice (two random replicas) would not be cheaper enough to justify
 //! its worse balance.
