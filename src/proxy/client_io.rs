@@ -20,13 +20,22 @@ use std::{
 };
 
 use bytes::{Buf, Bytes};
+use parking_lot::Mutex;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::{Instant, Sleep},
 };
 
-use super::{answer::raw_answer, head, settings::Settings};
-use crate::net::{Socket, SocketIo};
+use super::{
+    answer::raw_answer,
+    head,
+    raw_head::{RawFault, RawHeads},
+    settings::Settings,
+};
+use crate::{
+    domain::Reason,
+    net::{Socket, SocketIo},
+};
 
 /// What a connection is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +64,8 @@ struct Inner {
     /// Whether every byte of every answer has left, so that the next byte written is hyper's own.
     clean: AtomicBool,
     late_head: AtomicBool,
-    refused: AtomicU8,
+    refused: Mutex<Option<Reason>>,
+    raw_fault: Mutex<Option<RawFault>>,
 }
 
 /// One request of a connection, until dropped.
@@ -71,7 +81,8 @@ impl ClientState {
             requests: AtomicU32::new(0),
             clean: AtomicBool::new(true),
             late_head: AtomicBool::new(false),
-            refused: AtomicU8::new(0),
+            refused: Mutex::new(None),
+            raw_fault: Mutex::new(None),
         }))
     }
 
@@ -120,9 +131,19 @@ impl ClientState {
         self.0.late_head.load(Ordering::Relaxed)
     }
 
-    /// Whether hyper's parser refused a request.
-    pub(crate) fn was_refused(&self) -> bool {
-        self.0.refused.load(Ordering::Relaxed) != 0
+    /// What was wrong with a head that hyper did not get to see.
+    pub(crate) fn raw_fault(&self) -> Option<RawFault> {
+        *self.0.raw_fault.lock()
+    }
+
+    /// Whether something is still to be said on this connection after hyper has left it.
+    fn has_last_words(&self) -> bool {
+        self.head_was_late() || self.raw_fault().is_some()
+    }
+
+    /// Why hyper's parser refused a request, if it did.
+    pub(crate) fn refused(&self) -> Option<Reason> {
+        *self.0.refused.lock()
     }
 }
 
@@ -141,6 +162,8 @@ pub(crate) struct ClientIo {
     state: ClientState,
     /// Bytes read to tell the protocol.
     prefix: Bytes,
+    /// Looks at heads before hyper does.
+    heads: RawHeads,
     /// Our own bytes, in place of hyper's.
     pending: Bytes,
     read_timer: Option<Pin<Box<Sleep>>>,
@@ -162,6 +185,7 @@ impl ClientIo {
             io: SocketIo(socket),
             state,
             prefix,
+            heads: RawHeads::default(),
             pending: Bytes::new(),
             read_timer: None,
             write_timer: None,
@@ -170,6 +194,23 @@ impl ClientIo {
             head_limit: settings.head_limit,
             write_stall_limit: settings.write_stall_limit,
         }
+    }
+
+    /// Refuses a head that hyper would forgive. The connection ends; whoever serves it says why.
+    /// Good requests read together with it are handed on first.
+    fn look_at(&mut self, buf: &mut ReadBuf<'_>, before: usize) -> io::Result<()> {
+        if self.state.doing() == Doing::Other {
+            return Ok(());
+        }
+        let Err((fault, good)) = self.heads.follow(buf.filled().split_at(before).1) else {
+            return Ok(());
+        };
+        buf.set_filled(before + good);
+        *self.state.0.raw_fault.lock() = Some(fault);
+        if good > 0 {
+            return Ok(());
+        }
+        Err(io::ErrorKind::InvalidData.into())
     }
 
     fn poll_read_clock(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
@@ -205,7 +246,7 @@ impl ClientIo {
             Some(b"431") => head::too_large(),
             _ => return false,
         };
-        self.state.0.refused.store(1, Ordering::Relaxed);
+        *self.state.0.refused.lock() = Some(error.reason());
         self.pending = raw_answer(&error).into();
         true
     }
@@ -265,18 +306,21 @@ impl AsyncRead for ClientIo {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.state.raw_fault().is_some() {
+            return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+        }
+        let before = buf.filled().len();
         if !self.prefix.is_empty() {
             let count = self.prefix.len().min(buf.remaining());
             buf.put_slice(&self.prefix.split_to(count));
-            return Poll::Ready(Ok(()));
+            return Poll::Ready(self.look_at(buf, before));
         }
-        let before = buf.filled().len();
         match Pin::new(&mut self.io).poll_read(cx, buf) {
             Poll::Ready(done) => {
                 if buf.filled().len() > before && self.state.doing() == Doing::Idle {
                     self.state.set(Doing::Head);
                 }
-                Poll::Ready(done)
+                Poll::Ready(done.and_then(|()| self.look_at(buf, before)))
             }
             Poll::Pending => self.poll_read_clock(cx).map(Err),
         }
@@ -318,6 +362,9 @@ impl AsyncWrite for ClientIo {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_pending(cx))?;
+        if self.state.has_last_words() {
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }

@@ -24,7 +24,7 @@ use crate::{
     domain::Reason,
     lifecycle::Phase,
     net::{Socket, SocketIo},
-    telemetry::Open,
+    telemetry::{EndpointMetrics, Open},
     upstream::LocalExecutor,
 };
 
@@ -117,18 +117,29 @@ async fn serve_http1(worker: Rc<Worker>, socket: Arc<Socket>, prefix: Bytes) {
             drop(connection.as_mut().await);
         }
     }
-    if state.head_was_late() {
-        let error = ProxyError::ClientTimeout("the head was not complete in time");
-        unrouted.rejected(Reason::ClientTimeout);
-        // What does not fit into an empty socket buffer would not be read by such a client.
-        drop(socket.write_now(&raw_answer(&error)));
-    } else if state.was_refused() {
-        unrouted.rejected(Reason::MalformedRequest);
-    }
+    last_words(&state, &socket, &unrouted);
     if !socket.is_quiet() {
         socket.shutdown_write();
         drop(tokio::time::timeout(FAREWELL, socket.discard()).await);
     }
+}
+
+/// Says why a connection ends, where hyper could not.
+fn last_words(state: &ClientState, socket: &Socket, unrouted: &EndpointMetrics) {
+    let error = if state.head_was_late() {
+        ProxyError::ClientTimeout("the head was not complete in time")
+    } else if let Some(fault) = state.raw_fault() {
+        fault.error()
+    } else if let Some(reason) = state.refused() {
+        unrouted.rejected(reason);
+        return;
+    } else {
+        return;
+    };
+    unrouted.rejected(error.reason());
+    // What does not fit into an empty socket buffer would not be read by such a client.
+    drop(socket.write_now(&raw_answer(&error)));
+    socket.shutdown_write();
 }
 
 async fn serve_http2(worker: Rc<Worker>, socket: Arc<Socket>, prefix: Bytes) {

@@ -23,6 +23,7 @@ mod head;
 mod identity;
 mod journey;
 mod listener;
+mod raw_head;
 mod record;
 mod reply;
 mod routes;
