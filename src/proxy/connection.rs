@@ -21,7 +21,6 @@ use super::{
     worker::Worker,
 };
 use crate::{
-    domain::Reason,
     lifecycle::Phase,
     net::{Socket, SocketIo},
     telemetry::{EndpointMetrics, Open},
