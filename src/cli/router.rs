@@ -219,9 +219,11 @@ fn replica_output(text: &str) -> anyhow::Result<Output> {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
+    use clap::{CommandFactory, Parser};
 
     use super::*;
+
+    const PAGE: &str = include_str!("../../docs/configuration.md");
 
     #[derive(Parser)]
     struct Line {
@@ -265,5 +267,45 @@ mod tests {
         assert!(problems.contains("router.yaml:1:1"), "{problems}");
         assert!(problems.contains("did you mean `port`"), "{problems}");
         assert!(problems.contains("router.yaml:2:"), "{problems}");
+    }
+
+    #[test]
+    fn every_flag_variable_and_field_is_on_the_page() {
+        let command = Line::command();
+        let flags = command.get_arguments().flat_map(|argument| {
+            let flag = format!("`--{}", argument.get_long().expect("every flag has a name"));
+            let variable = argument.get_env().expect("every flag has a variable");
+            [flag, format!("| `{}` |", variable.to_string_lossy())]
+        });
+        let unknown = serde_json::from_str::<RouterFile>(r#"{"no such field": 0}"#).unwrap_err();
+        let unknown = unknown.to_string();
+        // What serde says it expected instead.
+        let fields = unknown.split('`').skip(3).step_by(2).map(|field| format!("| `{field}"));
+        let words: Vec<String> = flags.chain(fields).collect();
+        assert!(words.len() > 30, "{words:?}");
+        for word in words {
+            assert!(PAGE.contains(&word), "docs/configuration.md lacks {word}");
+        }
+    }
+
+    #[test]
+    fn the_file_and_the_bounds_on_the_page_are_good() {
+        let file = PAGE.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next());
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("router.yaml");
+        std::fs::write(&path, file.expect("the page shows a file")).unwrap();
+        let config = made(&[], read_file(&path).unwrap());
+        assert_eq!((config.files.len(), config.drain_delay.as_secs()), (2, 10));
+        for bound in [
+            format!("at most {} % of the file limit", crate::config::CLIENT_FILES_PERCENT),
+            format!("1 to {WORKERS_MAX}"),
+            format!("`dev`: 0s. `serve`: {}s", SERVE_DRAIN_DELAY.as_secs()),
+            format!("`dev`: {}s. `serve`: the longest", DEV_DRAIN_TIMEOUT.as_secs()),
+            format!("`requestTimeout` and {}s", crate::config::DRAIN_MARGIN.as_secs()),
+            format!("| `port` | {DATA_PORT} |"),
+            format!("| `adminPort` | {ADMIN_PORT} |"),
+        ] {
+            assert!(PAGE.contains(&bound), "docs/configuration.md lacks `{bound}`");
+        }
     }
 }

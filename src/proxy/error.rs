@@ -250,3 +250,7 @@ pub(crate) fn grpc_status_of(error: &ProxyError) -> u8 {
         Reason::Internal => 13,
     }
 }
+
+#[cfg(test)]
+#[path = "error_tests.rs"]
+mod tests;

@@ -58,3 +58,51 @@ impl Default for Settings {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAGE: &str = include_str!("../../docs/configuration.md");
+
+    #[test]
+    fn the_limits_in_docs_are_those_in_force() {
+        let Settings {
+            silence_limit,
+            head_limit,
+            body_stall_limit,
+            write_stall_limit,
+            idle_limit,
+            linger_limit,
+            linger_bytes_max,
+            reuse_retry_limit,
+            connections_max,
+            streams_max,
+            pool: PoolSettings { connect_timeout, idle_limit: pool_idle_limit },
+        } = Settings::default();
+        let time = |limit: Duration| humantime::format_duration(limit).to_string();
+        let kib = |bytes: usize| format!("{} KiB |", bytes / 1024);
+        let linger = format!("{}, {} MiB |", time(linger_limit), linger_bytes_max >> 20);
+        let rows = [
+            ("request line and fields together", kib(HEAD_BYTES_MAX)),
+            ("fields of a request", format!("{HEAD_FIELDS_MAX} |")),
+            ("request target", kib(TARGET_BYTES_MAX)),
+            ("connection that says nothing", time(silence_limit)),
+            ("head of a request, from its first byte", time(head_limit)),
+            ("pause in the body of a request", time(body_stall_limit)),
+            ("client that does not read its answer", time(write_stall_limit)),
+            ("kept connection without a request", time(idle_limit)),
+            ("refused upload: read and dropped", linger),
+            ("streams of one HTTP/2 connection", format!("{streams_max} |")),
+            ("connect to a replica", time(connect_timeout)),
+            ("kept connection to a replica", time(pool_idle_limit)),
+            ("body kept for a second try", kib(REPLAY_BYTES_MAX)),
+            ("`reuseRetryLimit`", time(reuse_retry_limit)),
+            ("`connectionsMax`", format!("{connections_max} |")),
+        ];
+        for (what, value) in rows {
+            let row = format!("| {what} | {value}");
+            assert!(PAGE.contains(&row), "docs/configuration.md lacks `{row}`");
+        }
+    }
+}

@@ -12,6 +12,7 @@ use super::*;
 use crate::domain::{AuthMode, KeyDigest, OnDisconnect, StickyBy, VersionKind};
 
 mod bad;
+mod documents;
 mod good;
 mod hostile;
 
