@@ -189,6 +189,9 @@ impl Exchange {
             return Missed::Failed(self.upload_error(fault));
         }
         let reuse_retry_limit = self.worker.proxy.settings.reuse_retry_limit;
+        // Asked again: what could be repeated before it was sent may have outgrown what is kept, and
+        // a second try would then be a shorter request that looks complete.
+        let may_repeat = may_repeat && self.upload.is_replayable();
         match failure {
             Failure::Closed { after, reused: true } if may_repeat && *after < reuse_retry_limit => {
                 Missed::Unstarted(RetryCause::ReusedClosed, ProxyError::Closed)
