@@ -13,8 +13,8 @@ use std::{
 };
 
 use http::{
-    HeaderName, HeaderValue, Request, Response, StatusCode, Version, header, request::Parts,
-    uri::PathAndQuery,
+    HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header,
+    request::Parts, uri::PathAndQuery,
 };
 use hyper::{
     body::{Body, Incoming},
@@ -77,6 +77,7 @@ pub(super) async fn handle(request: Request<Incoming>, client: Rc<Client>) -> Re
         inference_protocol: names_inference_protocol(parts.uri.path()),
         expects_continue: parts.headers.contains_key(header::EXPECT),
     };
+    let is_http2_head = asked.http2 && parts.method == Method::HEAD;
     let panics = &client.worker.proxy.metrics.request_panics;
     let guarded = catch_panic(travel(parts, incoming, &asked, &client)).await;
     let mut response = guarded.unwrap_or_else(|()| {
@@ -88,6 +89,11 @@ pub(super) async fn handle(request: Request<Incoming>, client: Rc<Client>) -> Re
     }
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         client.state.becomes_other();
+    }
+    if is_http2_head {
+        // hyper leaves out the body of such an answer for HTTP/1 only; clients take DATA frames
+        // for a protocol error.
+        response = response.map(Reply::without_body);
     }
     let http2 = asked.http2;
     let limit = client.worker.proxy.settings.write_stall_limit;

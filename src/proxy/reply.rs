@@ -141,6 +141,14 @@ impl Reply {
         Self { content: Content::Watched(watched), client }
     }
 
+    /// The same answer without a body of the router's own; a replica's answer to HEAD has none.
+    pub(crate) fn without_body(mut self) -> Self {
+        if let Content::Whole(bytes) = &mut self.content {
+            *bytes = None;
+        }
+        self
+    }
+
     /// Tells this connection when the answer is done.
     pub(crate) fn for_client(mut self, client: InProgress) -> Self {
         self.client = Some(client);
