@@ -3,4 +3,6 @@
 //! Every suite uses a part of it, so what one leaves unused is not dead.
 #![allow(dead_code, reason = "each suite is its own crate and uses a part of this")]
 
+pub(crate) mod replica;
 pub(crate) mod router;
+pub(crate) mod wire;
