@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::watch,
 };
 
@@ -21,15 +21,28 @@ const TASKS_LIMIT: Duration = Duration::from_secs(2);
 /// How long the access log may take to write what it has.
 const LOG_LIMIT: Duration = Duration::from_secs(1);
 
-/// Resolves at SIGTERM or SIGINT.
-pub(super) async fn asked_to_stop() -> std::io::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// SIGTERM and SIGINT, remembered from the moment this is made: a router that is still starting
+/// must end in order too, and not by the kernel's default.
+pub(super) struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    pub(super) fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
     }
-    Ok(())
+
+    /// Resolves at the next signal.
+    pub(super) async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
 
 /// What has to end.
@@ -43,14 +56,18 @@ pub(super) struct Running {
 
 impl Running {
     /// Ends everything. A second signal skips the waits.
-    pub(super) async fn end(self, config: &RouterConfig) -> anyhow::Result<()> {
+    pub(super) async fn end(
+        self,
+        config: &RouterConfig,
+        mut again: StopSignals,
+    ) -> anyhow::Result<()> {
         let Self { lifecycle, workers, local, access_log, catalog } = self;
         let limit = config.drain_timeout.unwrap_or_else(|| longest_request(&catalog));
         lifecycle.enter(Phase::Draining);
         tracing::info!(requests = lifecycle.requests(), "draining");
         tokio::select! {
             () = drain(&lifecycle, config.drain_delay, limit) => {}
-            stopped = asked_to_stop() => stopped?,
+            () = again.next() => {}
         }
         if lifecycle.requests() > 0 {
             tracing::warn!(requests = lifecycle.requests(), "requests are cut off");

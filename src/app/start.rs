@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 
 use super::{
-    ending::{Running, asked_to_stop},
+    ending::{Running, StopSignals},
     files::{Files, Ready, tell},
     view::{Rooms, router_name, started},
 };
@@ -51,23 +51,30 @@ struct Parts {
 /// Runs a router until it is asked to stop. `say` gets what a person at a terminal should read.
 pub async fn run(mut config: RouterConfig, say: Say) -> anyhow::Result<()> {
     bound_connections(&mut config);
+    let mut stop = StopSignals::listen().context("cannot listen for signals")?;
     let binary = std::env::current_exe().context("cannot find the router's own binary")?;
     let mut files = Files::new(config.files.clone(), binary);
     let ready = files.load().map_err(|problems| {
         tell(&say, &problems);
-        anyhow::anyhow!("the endpoints have {} problem(s), see above", problems.len())
+        match problems.len() {
+            1 => anyhow::anyhow!("the endpoints have a problem, see above"),
+            count => anyhow::anyhow!("the endpoints have {count} problems, see above"),
+        }
     })?;
     let listeners = Listeners::bind(config.data, config.workers)?;
     let data = listeners.address();
     let admin_listener = tokio::net::TcpListener::bind(config.admin)
         .await
-        .with_context(|| format!("cannot listen on {} (admin); choose another", config.admin))?;
+        .with_context(|| format!(
+            "cannot listen on {} for the admin port (choose another with --admin-port; 0 finds a free one)",
+            config.admin
+        ))?;
     let admin_address = admin_listener.local_addr()?;
     let parts = Parts::make(&config, say)?;
     greet(&parts.say, &ready, data, admin_address);
     let running = parts.begin(&config, files, ready, listeners, admin_listener).await?;
-    asked_to_stop().await?;
-    running.end(&config).await
+    stop.next().await;
+    running.end(&config, stop).await
 }
 
 impl Parts {
@@ -237,16 +244,16 @@ fn greet(say: &Say, ready: &Ready, data: SocketAddr, admin: SocketAddr) {
                 format!(" -H 'Authorization: Bearer {key}'")
             }
             (_, None) => {
-                say("  key      as in its Secret");
-                " -H 'Authorization: Bearer <key>'".to_owned()
+                say("  key      as in its Secret; before you paste: export MODELWAY_KEY=…");
+                " -H \"Authorization: Bearer $MODELWAY_KEY\"".to_owned()
             }
         };
-        say(&format!(
-            "  try      curl {uri}{credential} -H 'Content-Type: application/json' \
-             -d '{{\"data\": [1, 2, 3]}}'"
-        ));
+        // Without the type curl announces a form, and a real scoring script gets nothing.
+        let content = "-H 'Content-Type: application/json' -d '{\"data\": [1, 2, 3]}'";
+        say(&format!("  try      curl {uri}{credential} {content}"));
     }
     say(&format!("admin     http://{admin}"));
+    say("Ctrl-C    ends the router and its replicas");
 }
 
 fn show_keys(say: &Say, keys: &[(Name, String)]) {

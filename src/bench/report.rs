@@ -229,6 +229,9 @@ impl Report {
             ("replica", &self.replica_time),
             ("router", &self.router_time),
         ];
+        if rows.iter().all(|(_, times)| times.is_none()) {
+            return writeln!(out);
+        }
         let [mean, p50, p90, p95] = ["mean", "p50", "p90", "p95"];
         let [p99, p999, max] = ["p99", "p99.9", "max"];
         writeln!(

@@ -32,8 +32,9 @@ pub(super) fn runtime(threads: u16) -> std::io::Result<Runtime> {
     Builder::new_multi_thread().worker_threads(usize::from(threads)).enable_all().build()
 }
 
-/// `modelway bench`: exit code 1 when a condition of `--fail-if` is true, else 0. Ctrl-C ends the
-/// run early and prints what there is.
+/// `modelway bench`: exit code 1 when a condition of `--fail-if` is true or nothing was answered at
+/// all, else 0. Ctrl-C ends the run early and prints what there is.
+#[expect(clippy::print_stderr, reason = "a hint for a person, beside the report")]
 pub async fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
     let interrupted = async {
         if tokio::signal::ctrl_c().await.is_err() {
@@ -48,6 +49,12 @@ pub async fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
         }
     };
     std::io::stdout().write_all(text.as_bytes()).context("cannot print the report")?;
+    if report.answered == 0 && report.sent > 0 && report.unfinished == 0 {
+        anyhow::bail!("no request was answered; is there a server at {}?", args.url);
+    }
+    if report.statuses.iter().all(|line| line.status == 401) && report.answered > 0 {
+        eprintln!("every request was refused for its key: give one with --key or MODELWAY_KEY");
+    }
     Ok(if report.failed_checks.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

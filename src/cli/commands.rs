@@ -33,12 +33,8 @@ enum Command {
         files: Vec<PathBuf>,
     },
     /// A stand-in model server
-    #[command(after_help = "Example: modelway model --port 5001 --latency 20ms")]
     Model(model::ModelArgs),
     /// A load generator
-    #[command(
-        after_help = "Example: modelway bench http://127.0.0.1:8080/api/v1/endpoint/demo/score -q 100 -d 10s --key $KEY"
-    )]
     Bench(bench::BenchArgs),
     /// List what a running router knows
     #[command(after_help = "Example: modelway get replicas")]

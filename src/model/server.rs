@@ -220,5 +220,7 @@ pub async fn run(args: ModelArgs) -> anyhow::Result<ExitCode> {
 pub(super) async fn listen(args: &ModelArgs) -> anyhow::Result<TcpListener> {
     sleep(args.start_delay).await;
     let address = args.socket_address();
-    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
+    TcpListener::bind(address).await.with_context(|| {
+        format!("cannot listen on {address} (choose another with --port; 0 finds a free one)")
+    })
 }

@@ -120,6 +120,11 @@ impl ClientState {
         self.0.doing.store(Doing::Other as u8, Ordering::Relaxed);
     }
 
+    /// Whether the connection is no HTTP/1 any more.
+    pub(crate) fn is_other(&self) -> bool {
+        self.doing() == Doing::Other
+    }
+
     /// How long no request has been in progress; `None` while one is.
     pub(crate) fn idle_for(&self) -> Option<Duration> {
         let idle = self.0.requests.load(Ordering::Relaxed) == 0;

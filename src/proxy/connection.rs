@@ -117,7 +117,8 @@ async fn serve_http1(worker: Rc<Worker>, socket: Arc<Socket>, prefix: Bytes) {
         }
     }
     last_words(&state, &socket, &unrouted);
-    if !socket.is_quiet() {
+    // After an upgrade the bytes are the tunnel's.
+    if !state.is_other() && !socket.is_quiet() {
         socket.shutdown_write();
         drop(tokio::time::timeout(FAREWELL, socket.discard()).await);
     }

@@ -120,6 +120,12 @@ pub(crate) enum ProxyError {
         /// `requestTimeout`, or `grpc-timeout` where that is shorter.
         limit_ms: u128,
     },
+    /// A stream fell silent.
+    #[error("the stream was silent for longer than streamIdleTimeout ({limit_ms} ms)")]
+    StreamIdle {
+        /// `streamIdleTimeout`.
+        limit_ms: u128,
+    },
     /// A defect of the router.
     #[error("the router failed; the request id helps to find out why")]
     Internal,
@@ -151,7 +157,7 @@ impl ProxyError {
             Self::QueueTimeout { .. } => Reason::QueueTimeout,
             Self::NoReadyReplicas(_) => Reason::NoReadyReplicas,
             Self::Draining => Reason::Draining,
-            Self::RequestTimeout { .. } => Reason::RequestTimeout,
+            Self::RequestTimeout { .. } | Self::StreamIdle { .. } => Reason::RequestTimeout,
             Self::Internal => Reason::Internal,
         }
     }
@@ -164,7 +170,7 @@ impl ProxyError {
         }
         match self {
             Self::QueueFull { .. } | Self::QueueTimeout { .. } => StatusCode::TOO_MANY_REQUESTS,
-            Self::RequestTimeout { .. } => StatusCode::REQUEST_TIMEOUT,
+            Self::RequestTimeout { .. } | Self::StreamIdle { .. } => StatusCode::REQUEST_TIMEOUT,
             Self::Malformed(_)
             | Self::Path(_)
             | Self::NoRoute

@@ -20,7 +20,7 @@ use super::{
     reply::{Flow, Keep, Patience, Reply},
     routes::LiveVersion,
     tunnel,
-    upload::{Upload, UploadFault, UploadState},
+    upload::{Upload, UploadState},
     worker::Worker,
 };
 use crate::{
@@ -183,10 +183,13 @@ impl Exchange {
         deadline: tokio::time::Instant,
         may_repeat: bool,
     ) -> Missed {
-        if let Some(fault) = self.upload.fault() {
-            // The replica has part of a request: it is busy until it says or does something.
-            self.leave_slot_with(connection, deadline);
-            return Missed::Failed(self.upload_error(fault));
+        if let Some(error) = self.upload.error() {
+            // The replica has part of a request: it is busy until it says or does something. An
+            // HTTP/2 stream has been reset, and its connection carries other calls.
+            if self.kind != Kind::Grpc {
+                self.leave_slot_with(connection, deadline);
+            }
+            return Missed::Failed(error);
         }
         let reuse_retry_limit = self.worker.proxy.settings.reuse_retry_limit;
         // Asked again: what could be repeated before it was sent may have outgrown what is kept, and
@@ -202,18 +205,6 @@ impl Exchange {
             Failure::Closed { .. } | Failure::Refused => Missed::Failed(ProxyError::Closed),
             Failure::Unreachable(_) => Missed::Failed(ProxyError::Unreachable),
             Failure::Invalid(_) | Failure::Body => Missed::Failed(ProxyError::Invalid),
-        }
-    }
-
-    fn upload_error(&self, fault: UploadFault) -> ProxyError {
-        match fault {
-            UploadFault::TooLarge => {
-                let limit = self.version.endpoint().max_payload_bytes;
-                ProxyError::PayloadTooLarge { limit }
-            }
-            UploadFault::Stalled => ProxyError::ClientTimeout("no payload came for too long"),
-            UploadFault::CutOff => ProxyError::Malformed("the payload was cut off".into()),
-            UploadFault::Malformed => ProxyError::Malformed("the payload is malformed".into()),
         }
     }
 
@@ -363,7 +354,9 @@ fn is_streaming(parts: &Parts, kind: Kind) -> bool {
     }
     let Some(media_type) = parts.headers.get(header::CONTENT_TYPE) else { return false };
     let essence = media_type.as_bytes().split(|b| *b == b';').next().unwrap_or_default();
-    [&b"text/event-stream"[..], b"application/x-ndjson", b"application/jsonl"]
-        .iter()
-        .any(|streamed| essence.trim_ascii().eq_ignore_ascii_case(streamed))
+    let essence = essence.trim_ascii().to_ascii_lowercase();
+    // gRPC-Web is plain HTTP here, and streams all the same.
+    essence.starts_with(b"application/grpc")
+        || [&b"text/event-stream"[..], b"application/x-ndjson", b"application/jsonl"]
+            .contains(&essence.as_slice())
 }

@@ -129,10 +129,8 @@ pub(crate) fn host_of(authority: &str) -> Cow<'_, str> {
 /// What kind of exchange this is.
 pub(crate) fn kind(parts: &Parts) -> Kind {
     if parts.version == Version::HTTP_2 {
-        let grpc = parts
-            .headers
-            .get(header::CONTENT_TYPE)
-            .is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"));
+        let grpc =
+            parts.headers.get(header::CONTENT_TYPE).is_some_and(|value| is_grpc(value.as_bytes()));
         return if grpc { Kind::Grpc } else { Kind::Plain };
     }
     let upgrade = parts
@@ -144,6 +142,14 @@ pub(crate) fn kind(parts: &Parts) -> Kind {
         && parts.version == Version::HTTP_11
         && lists(&parts.headers, b"upgrade");
     if asked { Kind::WebSocket } else { Kind::Plain }
+}
+
+/// `application/grpc`, alone or with a format or parameters; `application/grpc-web` is another
+/// protocol, without trailers.
+fn is_grpc(content_type: &[u8]) -> bool {
+    content_type
+        .strip_prefix(b"application/grpc")
+        .is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';' | b' ')))
 }
 
 /// Whether `Connection` lists this token.

@@ -24,7 +24,7 @@ const FULL_PAUSE: Duration = Duration::from_millis(10);
 
 /// Why no listener could be had.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}; choose another address or port")]
+#[error("cannot listen on {address} (choose another with --port; 0 finds a free one)")]
 pub struct BindError {
     address: SocketAddr,
     source: io::Error,

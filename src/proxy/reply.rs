@@ -248,8 +248,9 @@ impl ModelBody {
                 Poll::Ready(None)
             }
             Poll::Ready(Some(Err(_))) => {
-                self.fail(Reason::ReplicaClosed);
-                Poll::Ready(Some(Err(CutOff)))
+                // The replica's stream ends as well when the client's part of it is at fault.
+                let fault = self.flow.as_ref().and_then(|flow| flow.upload.error());
+                Poll::Ready(Some(self.cut_off(&fault.unwrap_or(ProxyError::Closed))))
             }
             Poll::Pending => self.poll_patience(cx),
         }
@@ -260,17 +261,14 @@ impl ModelBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
         let Some(flow) = &mut self.flow else { return Poll::Pending };
-        if flow.patience.poll(cx).is_pending() {
-            return Poll::Pending;
-        }
-        let error = ProxyError::RequestTimeout { limit_ms: flow.patience.limit_ms };
-        let trailers = flow.grpc.then(|| Frame::trailers(grpc_trailers(&error)));
-        self.fail(Reason::RequestTimeout);
-        match trailers {
-            // The stream ends with the status; `incoming` is gone, so nothing follows.
-            Some(trailers) => Poll::Ready(Some(Ok(trailers))),
-            None => Poll::Ready(Some(Err(CutOff))),
-        }
+        flow.patience.poll(cx).map(|error| Some(self.cut_off(&error)))
+    }
+
+    /// Ends the answer before its end. gRPC can still say why: the trailers are the last frame.
+    fn cut_off(&mut self, error: &ProxyError) -> Result<Frame<Bytes>, CutOff> {
+        let grpc = self.flow.as_ref().is_some_and(|flow| flow.grpc);
+        self.fail(error.reason());
+        if grpc { Ok(Frame::trailers(grpc_trailers(error))) } else { Err(CutOff) }
     }
 
     fn finish_if_ended(&mut self) {
@@ -359,9 +357,9 @@ impl Patience {
         }
     }
 
-    /// Resolves when the wait was too long. The timer is set only when a read has to wait, and
-    /// moved only when it fires.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Resolves when the wait was too long, with which limit it was. The timer is set only when a
+    /// read has to wait, and moved only when it fires.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ProxyError> {
         loop {
             let idle = self.idle.map(|idle| self.last + idle);
             let Some(until) = self.deadline.into_iter().chain(idle).min() else {
@@ -372,7 +370,11 @@ impl Patience {
                 return Poll::Pending;
             }
             if tokio::time::Instant::now() >= until {
-                return Poll::Ready(());
+                let silent = self.idle.filter(|_| idle == Some(until));
+                return Poll::Ready(match silent {
+                    Some(limit) => ProxyError::StreamIdle { limit_ms: limit.as_millis() },
+                    None => ProxyError::RequestTimeout { limit_ms: self.limit_ms },
+                });
             }
             timer.as_mut().reset(until);
         }

@@ -35,8 +35,9 @@ async fn run(client: OnUpgrade, replica: OnUpgrade, mut flow: Flow) {
     flow.record.done = Some(std::time::Instant::now());
 }
 
-/// Moves bytes until either side ends or nothing has moved for `idle`; returns how many went to
-/// the replica and to the client.
+/// Moves bytes until the replica ends, either side breaks, or nothing has moved for `idle`; returns
+/// how many went to the replica and to the client. A client that has only closed its half still
+/// gets what the replica has to say to that.
 async fn relay<C, R>(client: C, replica: R, idle: Duration) -> (u64, u64)
 where
     C: AsyncRead + AsyncWrite,
@@ -46,14 +47,14 @@ where
     let (mut from_replica, mut to_replica) = tokio::io::split(replica);
     let last = Rc::new(Cell::new(Instant::now()));
     let (up, down) = (Cell::new(0), Cell::new(0));
-    let both = async {
-        tokio::join!(
-            pump(&mut from_client, &mut to_replica, &last, &up),
-            pump(&mut from_replica, &mut to_client, &last, &down),
-        )
+    let upward = async {
+        if pump(&mut from_client, &mut to_replica, &last, &up).await.is_ok() {
+            std::future::pending::<()>().await;
+        }
     };
     tokio::select! {
-        _ended = both => {}
+        () = upward => {}
+        _ended = pump(&mut from_replica, &mut to_client, &last, &down) => {}
         () = silence(&last, idle) => {}
     }
     (up.get(), down.get())

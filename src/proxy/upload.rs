@@ -17,7 +17,7 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::{Instant, Sleep};
 
-use super::{grpc::MessageMeter, settings::REPLAY_BYTES_MAX};
+use super::{error::ProxyError, grpc::MessageMeter, settings::REPLAY_BYTES_MAX};
 
 /// What went wrong with a request body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -113,6 +113,19 @@ impl UploadState {
     /// What went wrong, if something did.
     pub(crate) fn fault(&self) -> Option<UploadFault> {
         self.0.borrow().fault
+    }
+
+    /// The same as an error of the request.
+    pub(crate) fn error(&self) -> Option<ProxyError> {
+        let inner = self.0.borrow();
+        Some(match inner.fault? {
+            UploadFault::TooLarge => {
+                ProxyError::PayloadTooLarge { limit: inner.limits.payload_bytes_max }
+            }
+            UploadFault::Stalled => ProxyError::ClientTimeout("no payload came for too long"),
+            UploadFault::CutOff => ProxyError::Malformed("the payload was cut off".into()),
+            UploadFault::Malformed => ProxyError::Malformed("the payload is malformed".into()),
+        })
     }
 
     /// Whether the client has sent everything.

@@ -50,6 +50,14 @@ pub enum ClientError {
         /// The reason as the router gives it.
         detail: String,
     },
+    /// The answer came from the data plane.
+    #[error(
+        "{address} is a router's port for clients; name its admin port with --admin (9001 by default)"
+    )]
+    DataPort {
+        /// Where.
+        address: String,
+    },
     /// Something else listens there, or another version of Modelway.
     #[error("what answers at {address} is not the admin port of a router of this version")]
     Unknown {
@@ -116,6 +124,10 @@ impl AdminClient {
                 ClientError::Unknown { address: self.address() }
             }
         })?;
+        // Only answers to clients say who made them.
+        if response.headers().contains_key("x-modelway-source") {
+            return Err(ClientError::DataPort { address: self.address() });
+        }
         let status = response.status();
         let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
         let body = body.map_err(|_| ClientError::Unknown { address: self.address() })?;
