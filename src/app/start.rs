@@ -250,7 +250,8 @@ fn greet(say: &Say, ready: &Ready, data: SocketAddr, admin: SocketAddr) {
         };
         // Without the type curl announces a form, and a real scoring script gets nothing.
         let content = "-H 'Content-Type: application/json' -d '{\"data\": [1, 2, 3]}'";
-        say(&format!("  try      curl {uri}{credential} {content}"));
+        // Alone on its line, so that the whole line can be pasted.
+        say(&format!("curl {uri}{credential} {content}"));
     }
     say(&format!("admin     http://{admin}"));
     say("Ctrl-C    ends the router and its replicas");

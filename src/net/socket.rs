@@ -10,7 +10,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll, ready},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::BufMut;
@@ -30,6 +30,9 @@ pub struct Socket {
     stream: TcpStream,
     peer: SocketAddr,
     received: AtomicU64,
+    began: Instant,
+    /// When something was written last, in microseconds since `began`.
+    wrote_us: AtomicU64,
 }
 
 /// The side of a [`Socket`] that a connection owns.
@@ -42,7 +45,13 @@ impl Socket {
     pub fn new(stream: TcpStream) -> io::Result<Arc<Self>> {
         stream.set_nodelay(true)?;
         let peer = stream.peer_addr()?;
-        Ok(Arc::new(Self { stream, peer, received: AtomicU64::new(0) }))
+        Ok(Arc::new(Self {
+            stream,
+            peer,
+            received: AtomicU64::new(0),
+            began: Instant::now(),
+            wrote_us: AtomicU64::new(0),
+        }))
     }
 
     /// The other end.
@@ -53,6 +62,12 @@ impl Socket {
     /// Bytes read since the connection began.
     pub fn received(&self) -> u64 {
         self.received.load(Ordering::Relaxed)
+    }
+
+    /// How long ago something was written; since the connection began when nothing was.
+    pub fn since_write(&self) -> Duration {
+        let wrote = Duration::from_micros(self.wrote_us.load(Ordering::Relaxed));
+        self.began.elapsed().saturating_sub(wrote)
     }
 
     /// Whether the peer has neither closed nor sent anything that nobody has read: what an idle
@@ -148,7 +163,11 @@ impl Socket {
             ready!(self.stream.poll_write_ready(cx))?;
             match write(&self.stream) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                done => return Poll::Ready(done),
+                done => {
+                    let now_us = u64::try_from(self.began.elapsed().as_micros());
+                    self.wrote_us.store(now_us.unwrap_or(u64::MAX), Ordering::Relaxed);
+                    return Poll::Ready(done);
+                }
             }
         }
     }

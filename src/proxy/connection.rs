@@ -1,11 +1,9 @@
 //! One client connection: which protocol it speaks, then its requests until it ends.
 
-use std::{convert::Infallible, pin::pin, rc::Rc, sync::Arc, time::Duration};
+use std::{pin::pin, rc::Rc, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::Request;
 use hyper::{
-    body::Incoming,
     server::conn::{http1, http2},
     service::service_fn,
 };
@@ -104,7 +102,7 @@ async fn serve_http1(worker: Rc<Worker>, socket: Arc<Socket>, prefix: Bytes) {
         .max_header_size(HEAD_BYTES_MAX)
         .serve_connection(
             TokioIo::new(io),
-            service_fn(move |request| answer(request, Rc::clone(&client))),
+            service_fn(move |request| journey::handle(request, Rc::clone(&client))),
         )
         .with_upgrades();
     let mut connection = pin!(connection);
@@ -163,7 +161,7 @@ async fn serve_http2(worker: Rc<Worker>, socket: Arc<Socket>, prefix: Bytes) {
     let client = Rc::new(Client { worker, socket, state: state.clone() });
     let connection = builder.serve_connection(
         TokioIo::new(io),
-        service_fn(move |request| answer(request, Rc::clone(&client))),
+        service_fn(move |request| journey::handle(request, Rc::clone(&client))),
     );
     let mut connection = pin!(connection);
     tokio::select! {
@@ -188,11 +186,4 @@ async fn idle(state: &ClientState, limit: Duration) {
             return;
         }
     }
-}
-
-async fn answer(
-    request: Request<Incoming>,
-    client: Rc<Client>,
-) -> Result<http::Response<super::reply::Reply>, Infallible> {
-    Ok(journey::handle(request, client).await)
 }

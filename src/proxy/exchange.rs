@@ -120,7 +120,7 @@ impl Exchange {
         match result {
             Ok(answered) => self.answer(answered, deadline),
             Err(Missed::Unstarted(_, error) | Missed::Failed(error)) => {
-                self.record.request_bytes = self.upload.received();
+                self.record.note_upload(&self.upload);
                 Err(Box::new((error, self.record)))
             }
         }
@@ -141,10 +141,15 @@ impl Exchange {
         };
         self.record.target = Some(Arc::clone(&target));
         let pool = &self.worker.pool;
-        let connected = if again {
-            pool.fresh_connection(target.id, address, protocol).await
-        } else {
-            pool.connection(target.id, address, protocol).await
+        let connecting = async {
+            if again {
+                pool.fresh_connection(target.id, address, protocol).await
+            } else {
+                pool.connection(target.id, address, protocol).await
+            }
+        };
+        let Ok(connected) = tokio::time::timeout_at(deadline, connecting).await else {
+            return Err(Missed::Failed(self.timed_out()));
         };
         let Ok(mut connection) = connected else {
             // A replica without alternative is asked a second time before it is given up.
@@ -154,7 +159,10 @@ impl Exchange {
             return Err(Missed::Unstarted(RetryCause::ConnectFailed, ProxyError::Unreachable));
         };
         self.record.sent = Some(Instant::now());
-        let may_repeat = !again && self.upload.is_replayable() && connection.is_reused();
+        // On a fresh HTTP/1 connection no failure is known to be harmless; an HTTP/2 stream can be
+        // refused on any.
+        let repeatable = connection.is_reused() || protocol == Protocol::Http2;
+        let may_repeat = !again && repeatable && self.upload.is_replayable();
         let head = if may_repeat { self.head.clone() } else { std::mem::take(&mut self.head) };
         let request = head.map(|()| self.upload.attempt());
         match tokio::time::timeout_at(deadline, connection.send(request)).await {

@@ -66,8 +66,16 @@ struct Asked {
     expects_continue: bool,
 }
 
+/// The client has gone: its connection is closed without an answer, which is what 499 means.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("the client went away")]
+pub(super) struct Gone;
+
 /// Answers one request.
-pub(super) async fn handle(request: Request<Incoming>, client: Rc<Client>) -> Response<Reply> {
+pub(super) async fn handle(
+    request: Request<Incoming>,
+    client: Rc<Client>,
+) -> Result<Response<Reply>, Gone> {
     let in_progress = client.state.begin();
     let (parts, incoming) = request.into_parts();
     let asked = Asked {
@@ -84,6 +92,9 @@ pub(super) async fn handle(request: Request<Incoming>, client: Rc<Client>) -> Re
         panics.inc();
         answer::refuse(&ProxyError::Internal, &asked.manner(None, None))
     });
+    if !asked.http2 && response.extensions().get::<Gone>().is_some() {
+        return Err(Gone);
+    }
     if client.worker.proxy.lifecycle.phase() > Phase::Serving && !asked.http2 {
         close_after(&mut response);
     }
@@ -97,10 +108,10 @@ pub(super) async fn handle(request: Request<Incoming>, client: Rc<Client>) -> Re
     }
     let http2 = asked.http2;
     let limit = client.worker.proxy.settings.write_stall_limit;
-    response.map(|reply| {
+    Ok(response.map(|reply| {
         let reply = if http2 { reply.watch_reading(limit) } else { reply };
         reply.for_client(in_progress)
-    })
+    }))
 }
 
 async fn travel(
@@ -156,8 +167,11 @@ async fn travel(
             let response = refuse(&error, asked, &mut record);
             finish_upload(response, asked, client, upload)
         }
-        // The client has reset the connection; nobody reads this.
-        None => answer::refuse(&ProxyError::ClientGone, &asked.manner(None, None)),
+        None => {
+            let mut response = answer::refuse(&ProxyError::ClientGone, &asked.manner(None, None));
+            response.extensions_mut().insert(Gone);
+            response
+        }
     }
 }
 
@@ -379,8 +393,11 @@ fn refuse(error: &ProxyError, asked: &Asked, record: &mut Record) -> Response<Re
     };
     record.ends_with(status, error.reason());
     record.response_bytes = response.body().size_hint().exact().unwrap_or(0);
-    if matches!(error, ProxyError::ClientTimeout(_) | ProxyError::ClientGone) && !asked.http2 {
+    if matches!(error, ProxyError::ClientTimeout(_)) && !asked.http2 {
         close_after(&mut response);
+    }
+    if matches!(error, ProxyError::ClientGone) {
+        response.extensions_mut().insert(Gone);
     }
     response
 }

@@ -11,6 +11,7 @@ use http::{Method, Version, header, request::Parts};
 use super::{
     identity::Identity,
     routes::{LiveEndpoint, LiveVersion},
+    upload::UploadState,
     worker::Worker,
 };
 use crate::{
@@ -42,6 +43,7 @@ pub(crate) struct Record {
     pub(crate) reason: Reason,
     pub(crate) model_status: Option<u16>,
     pub(crate) request_bytes: u64,
+    uploaded: Option<Instant>,
     pub(crate) response_bytes: u64,
     details: Option<Box<Details>>,
     _in_progress: RequestGuard,
@@ -88,6 +90,7 @@ impl Record {
             reason: Reason::Internal,
             model_status: None,
             request_bytes: 0,
+            uploaded: None,
             response_bytes: 0,
             details,
             _in_progress: worker.proxy.lifecycle.begin_request(),
@@ -97,6 +100,12 @@ impl Record {
     /// When the request began.
     pub(crate) fn started(&self) -> Instant {
         self.started
+    }
+
+    /// Takes over what is known of the request's body.
+    pub(crate) fn note_upload(&mut self, upload: &UploadState) {
+        self.request_bytes = upload.received();
+        self.uploaded = upload.ended_at();
     }
 
     /// How the request ended, as its client sees it.
@@ -148,7 +157,8 @@ impl Record {
             request_id: identity.id,
             client_request_id: client.map(Into::into),
             total,
-            request_duration: since_start(self.sent),
+            // A request without a body was there as soon as its head was.
+            request_duration: since_start(self.uploaded.or(Some(self.started))),
             response_duration: since_start(self.head),
             queue_duration: self.queue,
             auth: self.caller.map(|caller| match caller {

@@ -291,7 +291,7 @@ impl ModelBody {
             flow.record.reason = reason;
             flow.connection.abort();
             flow.record.done = Some(Instant::now());
-            flow.record.request_bytes = flow.upload.received();
+            flow.record.note_upload(&flow.upload);
         }
     }
 }
@@ -334,7 +334,7 @@ async fn cancel(incoming: Incoming, flow: Flow) {
 impl Flow {
     fn finish(mut self) {
         self.record.done = Some(Instant::now());
-        self.record.request_bytes = self.upload.received();
+        self.record.note_upload(&self.upload);
         self.slot.note_service(self.slot_since.elapsed());
         let Self { worker, record, connection, slot, upload, keep, .. } = self;
         if !upload.is_ended() {

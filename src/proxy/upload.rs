@@ -63,6 +63,8 @@ struct Inner {
     replayable: bool,
     started: bool,
     ended: bool,
+    /// When the last byte came; `None` for a request without a body.
+    ended_at: Option<std::time::Instant>,
     fault: Option<UploadFault>,
     stall: Option<Pin<Box<Sleep>>>,
     last: Option<Instant>,
@@ -93,6 +95,7 @@ impl UploadState {
             replayable: replay && fits,
             started: false,
             ended,
+            ended_at: None,
             fault: None,
             stall: None,
             last: None,
@@ -131,6 +134,11 @@ impl UploadState {
     /// Whether the client has sent everything.
     pub(crate) fn is_ended(&self) -> bool {
         self.0.borrow().ended
+    }
+
+    /// When the client had sent everything; `None` for a request without a body.
+    pub(crate) fn ended_at(&self) -> Option<std::time::Instant> {
+        self.0.borrow().ended_at
     }
 
     /// The length that the client has announced; `None` where it has not.
@@ -202,7 +210,7 @@ impl Inner {
         self.started = true;
         let checked = match ready!(self.poll_incoming(cx)) {
             None => {
-                self.ended = true;
+                self.end();
                 return Poll::Ready(None);
             }
             Some(frame) => frame.and_then(|frame| self.check(frame)),
@@ -211,7 +219,7 @@ impl Inner {
             Ok(Some(frame)) => Poll::Ready(Some(Ok(frame))),
             // Trailers that nobody wants; they are the last frame.
             Ok(None) => {
-                self.ended = true;
+                self.end();
                 Poll::Ready(None)
             }
             Err(fault) => {
@@ -238,12 +246,19 @@ impl Inner {
         if self.replayable {
             self.keep(data.clone());
         }
-        self.ended = self.incoming.is_end_stream();
+        if self.incoming.is_end_stream() {
+            self.end();
+        }
         Ok(Some(frame))
     }
 }
 
 impl Inner {
+    fn end(&mut self) {
+        self.ended = true;
+        self.ended_at = Some(std::time::Instant::now());
+    }
+
     fn keep(&mut self, data: Bytes) {
         self.kept_bytes += data.len();
         self.kept.push(data);

@@ -1,12 +1,7 @@
 //! One connection to a replica.
 
 use std::{
-    error::Error as StdError,
-    future::Future,
-    io,
-    net::SocketAddr,
-    sync::Arc,
-    time::{Duration, Instant},
+    error::Error as StdError, future::Future, io, net::SocketAddr, sync::Arc, time::Duration,
 };
 
 use bytes::Bytes;
@@ -49,7 +44,8 @@ pub enum Failure {
     /// The replica closed without a byte of answer.
     #[error("the replica closed the connection before replying")]
     Closed {
-        /// How long after the request was sent.
+        /// How long after its last byte was sent, by the socket's own account: the time in which
+        /// this thread did something else must not count.
         after: Duration,
         /// Whether the connection had served a request before.
         reused: bool,
@@ -187,20 +183,19 @@ where
     /// Sends a request and waits for the head of the answer.
     pub async fn send(&mut self, request: Request<B>) -> Result<Response<Incoming>, Failure> {
         let before = self.socket.received();
-        let sent = Instant::now();
         let answer = match &mut self.sender {
             Sender::Http1(sender) => sender.send_request(request).await,
             Sender::Http2(sender) => sender.send_request(request).await,
         };
-        answer.map_err(|error| self.judge(error, sent, before))
+        answer.map_err(|error| self.judge(error, before))
     }
 
-    fn judge(&self, error: hyper::Error, sent: Instant, received_before: u64) -> Failure {
+    fn judge(&self, error: hyper::Error, received_before: u64) -> Failure {
         if let Some(stream) = error.source().and_then(|e| e.downcast_ref::<h2::Error>()) {
             return match stream.reason() {
                 Some(h2::Reason::REFUSED_STREAM) => Failure::Refused,
                 Some(_) if !stream.is_io() => Failure::Invalid(error),
-                _ => Failure::Closed { after: sent.elapsed(), reused: self.reused },
+                _ => Failure::Closed { after: self.socket.since_write(), reused: self.reused },
             };
         }
         if error.is_user() {
@@ -209,7 +204,7 @@ where
         if error.is_parse() || self.socket.received() > received_before {
             return Failure::Invalid(error);
         }
-        Failure::Closed { after: sent.elapsed(), reused: self.reused }
+        Failure::Closed { after: self.socket.since_write(), reused: self.reused }
     }
 }
 

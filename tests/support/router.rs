@@ -71,7 +71,7 @@ impl Router {
                 lines.lock(),
                 errors.lock()
             );
-            std::thread::yield_now();
+            std::thread::park_timeout(Duration::from_millis(5));
         };
         Self { child, data, admin, folder, lines, errors }
     }
@@ -110,7 +110,7 @@ impl Router {
             if let Some(status) = self.child.try_wait().expect("the child can be asked") {
                 return Some(status);
             }
-            std::thread::yield_now();
+            std::thread::park_timeout(Duration::from_millis(5));
         }
         None
     }
@@ -163,7 +163,7 @@ impl Router {
                 self.errors(),
                 self.admin_get("/api/v1/replicas").1
             );
-            std::thread::yield_now();
+            std::thread::park_timeout(Duration::from_millis(5));
         }
     }
 
