@@ -21,6 +21,7 @@ use super::{
     answer::grpc_trailers,
     client_io::InProgress,
     error::ProxyError,
+    exchange::free_after_news,
     record::Record,
     upload::{Upload, UploadState},
     worker::Worker,
@@ -292,6 +293,9 @@ impl ModelBody {
             flow.connection.abort();
             flow.record.done = Some(Instant::now());
             flow.record.request_bytes = flow.upload.received();
+            if reason == Reason::ReplicaClosed {
+                free_after_news(flow.slot);
+            }
         }
     }
 }
