@@ -43,6 +43,14 @@ impl StopSignals {
             _ = self.interrupt.recv() => {}
         }
     }
+
+    /// Waits for `work` unless a signal comes; whether one came.
+    async fn interrupts(&mut self, work: impl Future<Output = ()>) -> bool {
+        tokio::select! {
+            () = work => false,
+            () = self.next() => true,
+        }
+    }
 }
 
 /// What has to end.
@@ -55,7 +63,7 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// Ends everything. A second signal skips the waits.
+    /// Ends everything. A second signal skips the waits, for requests and for replicas.
     pub(super) async fn end(
         self,
         config: &RouterConfig,
@@ -65,17 +73,18 @@ impl Running {
         let limit = config.drain_timeout.unwrap_or_else(|| longest_request(&catalog));
         lifecycle.enter(Phase::Draining);
         tracing::info!(requests = lifecycle.requests(), "draining");
-        tokio::select! {
-            () = drain(&lifecycle, config.drain_delay, limit) => {}
-            () = again.next() => {}
-        }
+        let draining = drain(&lifecycle, config.drain_delay, limit);
+        let hurried = again.interrupts(draining).await;
         if lifecycle.requests() > 0 {
             tracing::warn!(requests = lifecycle.requests(), "requests are cut off");
             lifecycle.enter(Phase::Stopped);
         }
         lifecycle.enter(Phase::Closing);
         tokio::task::spawn_blocking(move || workers.join()).await?;
-        local.shutdown().await;
+        if !hurried {
+            again.interrupts(local.shutdown()).await;
+        }
+        // Replicas that are still there then are killed with the tasks beside them.
         lifecycle.enter(Phase::Stopped);
         lifecycle.finish_tasks(TASKS_LIMIT).await;
         if !access_log.close(LOG_LIMIT) {

@@ -1,7 +1,9 @@
 //! The ledger: a file with one line per start and end of an execution, readable after a SIGKILL.
 //!
-//! A line is `ID TAB MILLISECONDS TAB start|end|cancelled TAB REPLICA`, time since the Unix epoch.
-//! Several replicas may append to one file.
+//! A line is `ID TAB MILLISECONDS TAB start|end|cancelled TAB REPLICA TAB PID TAB CLIENT-ID`, time
+//! since the Unix epoch. Several replicas may append to one file; the process id tells a replica
+//! from the one that took its name after a crash. CLIENT-ID is `x-ms-client-request-id`, by which a
+//! client finds a request whose answer it has never seen; empty where there is none.
 
 use std::{
     fs::{File, OpenOptions},
@@ -32,16 +34,17 @@ impl Ledger {
         Ok(Self { file, replica: replica.replace(|char: char| char.is_control(), "_") })
     }
 
-    /// Appends one line. `id` holds no control characters. A line that cannot be written is
+    /// Appends one line. The ids hold no control characters. A line that cannot be written is
     /// reported; the count in memory stays right.
-    pub(super) fn note(&self, id: &str, entry: Entry) {
+    pub(super) fn note(&self, id: &str, client_id: &str, entry: Entry) {
         let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
         let word = match entry {
             Entry::Start => "start",
             Entry::End => "end",
             Entry::Cancelled => "cancelled",
         };
-        let line = format!("{id}\t{now_ms}\t{word}\t{}\n", self.replica);
+        let (replica, pid) = (&self.replica, std::process::id());
+        let line = format!("{id}\t{now_ms}\t{word}\t{replica}\t{pid}\t{client_id}\n");
         if let Err(error) = (&self.file).write_all(line.as_bytes()) {
             tracing::error!(%error, "could not append to the ledger");
         }

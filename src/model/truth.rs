@@ -78,6 +78,7 @@ pub struct Stats {
 pub(super) struct Visit {
     truth: Arc<Truth>,
     id: String,
+    client_id: String,
     working: bool,
     executing: bool,
 }
@@ -141,18 +142,13 @@ impl Truth {
 
     /// A request has arrived. Its id is `x-request-id`, else a number of our own.
     pub(super) fn arrive(self: &Arc<Self>, headers: &HeaderMap) -> Visit {
-        let id = headers.get("x-request-id").map_or_else(
-            || format!("own-{}", self.own_ids.fetch_add(1, Relaxed)),
-            |value| {
-                let bytes = value.as_bytes();
-                let kept = bytes.get(..ID_BYTES_MAX).unwrap_or(bytes);
-                // A tab in an id would be a false column of the ledger.
-                String::from_utf8_lossy(kept).replace(|char: char| char.is_control(), "_")
-            },
-        );
+        let id = headers
+            .get("x-request-id")
+            .map_or_else(|| format!("own-{}", self.own_ids.fetch_add(1, Relaxed)), harmless);
+        let client_id = headers.get("x-ms-client-request-id").map(harmless).unwrap_or_default();
         let open = self.open.fetch_add(1, Relaxed) + 1;
         self.highest_open.fetch_max(open, Relaxed);
-        Visit { truth: Arc::clone(self), id, working: false, executing: false }
+        Visit { truth: Arc::clone(self), id, client_id, working: false, executing: false }
     }
 
     fn count(&self, id: &str) {
@@ -204,7 +200,7 @@ impl Visit {
         self.executing = true;
         self.truth.count(&self.id);
         if let Some(ledger) = &self.truth.ledger {
-            ledger.note(&self.id, Entry::Start);
+            ledger.note(&self.id, &self.client_id, Entry::Start);
         }
         self.truth.executions.fetch_add(1, Relaxed) + 1
     }
@@ -219,7 +215,7 @@ impl Visit {
         if std::mem::take(&mut self.executing)
             && let Some(ledger) = &self.truth.ledger
         {
-            ledger.note(&self.id, Entry::End);
+            ledger.note(&self.id, &self.client_id, Entry::End);
         }
     }
 }
@@ -229,7 +225,7 @@ impl Drop for Visit {
         if self.executing {
             self.truth.cancelled.fetch_add(1, Relaxed);
             if let Some(ledger) = &self.truth.ledger {
-                ledger.note(&self.id, Entry::Cancelled);
+                ledger.note(&self.id, &self.client_id, Entry::Cancelled);
             }
         }
         if self.working {
@@ -237,6 +233,13 @@ impl Drop for Visit {
         }
         self.truth.open.fetch_sub(1, Relaxed);
     }
+}
+
+/// An id as it can stand in the ledger: a tab would be a false column.
+fn harmless(value: &http::HeaderValue) -> String {
+    let bytes = value.as_bytes();
+    let kept = bytes.get(..ID_BYTES_MAX).unwrap_or(bytes);
+    String::from_utf8_lossy(kept).replace(|char: char| char.is_control(), "_")
 }
 
 /// Serializes without a second copy of a million ids.
@@ -308,7 +311,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ledger");
         let truth = Arc::new(Truth::new(Some(Ledger::open(&path, "blue-1").unwrap()), None));
-        let mut done = visit(&truth, "a");
+        let mut headers = HeaderMap::new();
+        headers.insert("x-request-id", http::HeaderValue::from_static("a"));
+        headers.insert("x-ms-client-request-id", http::HeaderValue::from_static("mine"));
+        let mut done = truth.arrive(&headers);
         done.execute();
         done.finish();
         visit(&truth, "b").execute();
@@ -326,5 +332,9 @@ mod tests {
             ]
         );
         assert!(lines.iter().all(|line| line[1].parse::<u64>().is_ok()));
+        let pid = std::process::id().to_string();
+        assert!(lines.iter().all(|line| line[4] == pid));
+        let clients: Vec<_> = lines.iter().map(|line| line[5]).collect();
+        assert_eq!(clients, ["mine", "mine", "", ""]);
     }
 }

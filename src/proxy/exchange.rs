@@ -30,6 +30,19 @@ use crate::{
     upstream::{Connection, Failure, Protocol},
 };
 
+/// How long a slot rests when its replica closed without a word. A process that dies closes its
+/// connections before its listening socket, and is reported dead later still; whoever got the slot
+/// in between would be lost with it.
+const CRASH_NEWS_LIMIT: Duration = Duration::from_millis(50);
+
+/// Frees a slot once the news of a crash of its replica would have come.
+pub(crate) fn free_after_news(slot: Slot) {
+    tokio::task::spawn_local(async move {
+        tokio::time::sleep(CRASH_NEWS_LIMIT).await;
+        drop(slot);
+    });
+}
+
 /// Everything that one exchange needs.
 #[derive(Debug)]
 pub(crate) struct Exchange {
@@ -153,7 +166,7 @@ impl Exchange {
         };
         let Ok(mut connection) = connected else {
             // A replica without alternative is asked a second time before it is given up.
-            if again || slot.has_alternative() {
+            if again || self.may_wait_for_another(slot) {
                 slot.connection_failed();
             }
             return Err(Missed::Unstarted(RetryCause::ConnectFailed, ProxyError::Unreachable));
@@ -210,7 +223,11 @@ impl Exchange {
             Failure::Refused if may_repeat => {
                 Missed::Unstarted(RetryCause::RefusedStream, ProxyError::Closed)
             }
-            Failure::Closed { .. } | Failure::Refused => Missed::Failed(ProxyError::Closed),
+            Failure::Closed { .. } => {
+                self.slot.take().into_iter().for_each(free_after_news);
+                Missed::Failed(ProxyError::Closed)
+            }
+            Failure::Refused => Missed::Failed(ProxyError::Closed),
             Failure::Unreachable(_) => Missed::Failed(ProxyError::Unreachable),
             Failure::Invalid(_) | Failure::Body => Missed::Failed(ProxyError::Invalid),
         }
@@ -229,13 +246,19 @@ impl Exchange {
         });
     }
 
-    /// A slot for the second try: on another replica where one has room; else the same, unless its
-    /// connection failed and others exist, which are then waited for.
+    /// Whether another replica is there, or comes in the place of one that has crashed.
+    fn may_wait_for_another(&self, slot: &Slot) -> bool {
+        self.version.settings().startable || slot.has_alternative()
+    }
+
+    /// A slot for the second try: on another replica where one has room; else the same. One whose
+    /// connection failed is not asked again where another can be had: the request waits for
+    /// whichever is ready first, which may be the same one, found healthy by its probe.
     async fn move_on(mut self, cause: RetryCause) -> Result<Self, Box<Record>> {
         let Some(slot) = self.slot.take() else { return Err(Box::new(self.record)) };
         let next = match slot.on_another_replica() {
             Ok(other) => Some(other),
-            Err(same) if cause == RetryCause::ConnectFailed && same.has_alternative() => {
+            Err(same) if cause == RetryCause::ConnectFailed && self.may_wait_for_another(&same) => {
                 drop(same);
                 wait_again(&self.version.state, self.queue_left).await
             }

@@ -21,6 +21,7 @@ use super::{
     answer::grpc_trailers,
     client_io::InProgress,
     error::ProxyError,
+    exchange::{Held, free_after_news},
     record::Record,
     upload::{Upload, UploadState},
     worker::Worker,
@@ -292,6 +293,11 @@ impl ModelBody {
             flow.connection.abort();
             flow.record.done = Some(Instant::now());
             flow.record.note_upload(&flow.upload);
+            if reason == Reason::ReplicaClosed {
+                free_after_news(flow.slot);
+            } else {
+                drop(Held::new(flow.slot));
+            }
         }
     }
 }

@@ -28,7 +28,10 @@ fn the_banner_holds_all_that_is_needed_and_its_curl_line_works() {
     assert_eq!(line(&router, "admin "), format!("http://{}", router.admin));
     let key = line(&router, "key ");
     assert_eq!(key.len(), 43, "256 bits in base64: {key}");
-    let pasted = Command::new("sh").args(["-c", &line(&router, "curl ")]).output().unwrap();
+    let pasted = Command::new("sh")
+        .args(["-c", &format!("curl {}", line(&router, "curl "))])
+        .output()
+        .unwrap();
     let answer: serde_json::Value = serde_json::from_slice(&pasted.stdout).unwrap();
     assert_eq!(answer["status"], 200, "{answer}");
     assert!(router.lines().iter().any(|line| line.starts_with("Ctrl-C")));
@@ -43,7 +46,7 @@ fn with_a_secret_the_curl_line_works_once_the_key_is_exported() {
     router.await_replicas("one", "ready", 1, SOON);
     assert!(line(&router, "key ").contains("export MODELWAY_KEY"));
     let pasted = Command::new("sh")
-        .args(["-c", &line(&router, "curl ")])
+        .args(["-c", &format!("curl {}", line(&router, "curl "))])
         .env("MODELWAY_KEY", endpoints::KEY)
         .output()
         .unwrap();

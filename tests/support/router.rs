@@ -10,6 +10,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// The pause between two looks: a test that spins takes the core from what it waits for.
+const LOOK_INTERVAL: Duration = Duration::from_millis(2);
 /// How long the router may take to print where it listens.
 const START_LIMIT: Duration = Duration::from_secs(20);
 
@@ -71,7 +73,7 @@ impl Router {
                 lines.lock(),
                 errors.lock()
             );
-            std::thread::park_timeout(Duration::from_millis(5));
+            std::thread::park_timeout(LOOK_INTERVAL);
         };
         Self { child, data, admin, folder, lines, errors }
     }
@@ -110,7 +112,7 @@ impl Router {
             if let Some(status) = self.child.try_wait().expect("the child can be asked") {
                 return Some(status);
             }
-            std::thread::park_timeout(Duration::from_millis(5));
+            std::thread::park_timeout(LOOK_INTERVAL);
         }
         None
     }
@@ -163,7 +165,7 @@ impl Router {
                 self.errors(),
                 self.admin_get("/api/v1/replicas").1
             );
-            std::thread::park_timeout(Duration::from_millis(5));
+            std::thread::park_timeout(LOOK_INTERVAL);
         }
     }
 
