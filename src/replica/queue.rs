@@ -6,14 +6,18 @@ use tokio::sync::oneshot;
 
 use super::slot::Slot;
 
-/// A place in the queue; lower is earlier.
+/// A place in the queue; lower is earlier. Never given out twice: whoever had it may still leave it
+/// after somebody else would have got it.
 pub(super) type Place = i64;
 
 /// Requests waiting for a slot.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     places: BTreeMap<Place, oneshot::Sender<Slot>>,
+    /// The last place given out at the end; counts up from zero.
     last: Place,
+    /// The last place given out in front; counts down from zero.
+    first: Place,
 }
 
 impl Queue {
@@ -34,9 +38,9 @@ impl Queue {
 
     /// A place before everybody else, for a request that has waited its turn already.
     pub(super) fn join_in_front(&mut self, waiter: oneshot::Sender<Slot>) -> Place {
-        let first = self.places.first_key_value().map_or(self.last, |(place, _)| *place);
-        self.places.insert(first - 1, waiter);
-        first - 1
+        self.first -= 1;
+        self.places.insert(self.first, waiter);
+        self.first
     }
 
     /// Gives up a place; whether it was still there.

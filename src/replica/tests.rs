@@ -147,6 +147,26 @@ async fn an_abandoned_waiter_gives_up_its_place_and_a_handed_over_slot_is_not_lo
     assert_eq!(room.registry.peek_load(&key()).unwrap().busy, 0);
 }
 
+#[tokio::test]
+async fn a_place_in_front_is_never_given_to_two() {
+    let room = Room::with(&[(1, Ready)]);
+    let in_front = || match room.version().wait_again() {
+        Acquired::Slot(_) => panic!("a free slot"),
+        Acquired::Waiting(waiting) => waiting,
+    };
+    let slot = room.slot();
+    let mut first = in_front();
+    drop(slot);
+    let slot = (&mut first).await;
+    let mut second = in_front();
+    // The first leaves the place that it had; nobody else may have got it meanwhile.
+    drop(first);
+    assert!(futures_pending(&mut second));
+    assert_eq!(room.registry.peek_load(&key()).unwrap().queued, 1);
+    drop(slot);
+    assert_eq!(second.await.target().id, ReplicaId(1));
+}
+
 #[test]
 fn the_queue_is_full_at_its_bound_and_refuses_at_once() {
     let room = Room::with(&[(1, Ready)]);

@@ -43,6 +43,15 @@ pub(crate) struct Execution {
     pub(crate) cancelled: bool,
 }
 
+/// Whether a killed process had not answered yet: the model notes the end of its work before it
+/// writes the answer, and a kill can fall between the two.
+fn was_unanswered(execution: &Execution, kill: &Kill) -> bool {
+    execution.end_ms.is_none_or(|end_ms| end_ms.abs_diff(kill.at_ms) <= ANSWER_MS)
+}
+
+/// How long a model takes at most from the end of its work to the answer on the wire.
+const ANSWER_MS: u64 = 10;
+
 /// A replica process that the test has killed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Kill {
@@ -195,7 +204,9 @@ impl Book {
                 *balance.others.entry(502).or_default() += 1;
                 // Without a line of the model it was killed before it had read the request.
                 let kill = match counted.first() {
-                    Some(execution) => kill_of(execution).filter(|_| execution.end_ms.is_none()),
+                    Some(execution) => {
+                        kill_of(execution).filter(|kill| was_unanswered(execution, kill))
+                    }
                     None => kills.iter().copied().find(|kill| {
                         let since = outcome.ended_ms.checked_sub(kill.at_ms);
                         since.is_some_and(|since| since < NEWS_MS)
