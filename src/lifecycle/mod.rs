@@ -7,10 +7,12 @@
 
 use std::{
     future::Future,
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicU8, AtomicUsize, Ordering},
     },
+    task::{Poll, Waker},
     time::Duration,
 };
 
@@ -109,11 +111,29 @@ impl Lifecycle {
         });
     }
 
-    /// Resolves once the phase is `phase` or later.
+    /// Resolves once the phase is `phase` or later. Cheap to poll again: the data plane does so
+    /// with every step of a connection, and watching takes a lock, so it is done once for each
+    /// waker and phase.
     pub async fn reached(&self, phase: Phase) {
         let mut watcher = self.0.phase.subscribe();
-        // An error would mean that the sender is gone, but `self` holds it.
-        let _reached = watcher.wait_for(|now| *now >= phase).await;
+        let mut watch = pin!(watcher.wait_for(|now| *now >= phase));
+        let mut watched: Option<(Waker, Phase)> = None;
+        std::future::poll_fn(|cx| {
+            let now = self.phase();
+            if now >= phase {
+                return Poll::Ready(());
+            }
+            let is_watched = watched
+                .as_ref()
+                .is_some_and(|(waker, since)| *since == now && waker.will_wake(cx.waker()));
+            if is_watched {
+                return Poll::Pending;
+            }
+            watched = Some((cx.waker().clone(), now));
+            // An error would mean that the sender is gone, but `self` holds it.
+            watch.as_mut().poll(cx).map(drop)
+        })
+        .await;
     }
 
     /// Runs a control-plane task on the current runtime until it ends or the process stops. It
@@ -258,6 +278,19 @@ mod tests {
         assert!(life.is_ready());
         life.enter(Phase::Draining);
         assert!(!life.is_ready());
+    }
+
+    #[tokio::test]
+    async fn a_later_phase_is_seen_after_an_earlier_one_has_woken_the_waiter() {
+        let life = Lifecycle::new();
+        let mut waiting = pin!(life.reached(Phase::Closing));
+        for phase in [Phase::Serving, Phase::Draining] {
+            life.enter(phase);
+            let waited = tokio::time::timeout(Duration::from_millis(5), waiting.as_mut());
+            assert!(waited.await.is_err());
+        }
+        let enter = async { life.enter(Phase::Closing) };
+        tokio::join!(waiting, enter);
     }
 
     #[tokio::test]

@@ -3,12 +3,11 @@
 //!
 //! How: hyper 1 has one timer for the head of a request and none for an idle connection, a stalled
 //! read of the answer, or the time before the protocol is known. Reads and writes pass through
-//! here anyway, so the clocks are kept here, with one lazily moved timer per direction. What
+//! here anyway, so the clocks are kept here, with one alarm per direction. What
 //! hyper's parser refuses it answers with an empty body; as nothing else can be written while no
 //! request is in progress, such bytes are recognised and replaced by our own form.
 
 use std::{
-    future::Future,
     io,
     pin::Pin,
     sync::{
@@ -23,7 +22,7 @@ use bytes::{Buf, Bytes};
 use parking_lot::Mutex;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::{Instant, Sleep},
+    time::Instant,
 };
 
 use super::{
@@ -34,8 +33,12 @@ use super::{
 };
 use crate::{
     domain::Reason,
-    net::{Socket, SocketIo},
+    net::{Alarm, Socket, SocketIo},
 };
+
+/// In place of the time since when a connection does what it does: nobody has asked yet. Reading
+/// the clock is left to the first who does, because most requests are over before anyone asks.
+const NOT_ASKED: u64 = u64::MAX;
 
 /// What a connection is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,15 +99,22 @@ impl ClientState {
     }
 
     fn set(&self, doing: Doing) {
-        if self.doing() != Doing::Other {
+        self.0.since_ms.store(NOT_ASKED, Ordering::Relaxed);
+        if self.doing() == Doing::Other {
+            // It is looked at now and then, not with every read.
+            self.since();
+        } else {
             self.0.doing.store(doing as u8, Ordering::Relaxed);
         }
-        let now_ms = u64::try_from(self.0.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.0.since_ms.store(now_ms, Ordering::Relaxed);
     }
 
     fn since(&self) -> Instant {
-        self.0.began + Duration::from_millis(self.0.since_ms.load(Ordering::Relaxed))
+        let mut since_ms = self.0.since_ms.load(Ordering::Relaxed);
+        if since_ms == NOT_ASKED {
+            since_ms = u64::try_from(self.0.began.elapsed().as_millis()).unwrap_or(0);
+            self.0.since_ms.store(since_ms, Ordering::Relaxed);
+        }
+        self.0.began + Duration::from_millis(since_ms)
     }
 
     /// A request has begun.
@@ -171,8 +181,8 @@ pub(crate) struct ClientIo {
     heads: RawHeads,
     /// Our own bytes, in place of hyper's.
     pending: Bytes,
-    read_timer: Option<Pin<Box<Sleep>>>,
-    write_timer: Option<Pin<Box<Sleep>>>,
+    read_alarm: Alarm,
+    write_alarm: Alarm,
     write_waits_since: Option<Instant>,
     idle_limit: Duration,
     head_limit: Duration,
@@ -192,8 +202,8 @@ impl ClientIo {
             prefix,
             heads: RawHeads::default(),
             pending: Bytes::new(),
-            read_timer: None,
-            write_timer: None,
+            read_alarm: Alarm::default(),
+            write_alarm: Alarm::default(),
             write_waits_since: None,
             idle_limit: settings.idle_limit,
             head_limit: settings.head_limit,
@@ -225,7 +235,7 @@ impl ClientIo {
             Doing::Head => self.head_limit,
             Doing::Busy | Doing::Other => return Poll::Pending,
         };
-        ready!(poll_clock(&mut self.read_timer, self.state.since() + limit, cx));
+        ready!(self.read_alarm.poll(self.state.since() + limit, cx));
         if doing == Doing::Head {
             self.state.0.late_head.store(true, Ordering::Relaxed);
         }
@@ -234,7 +244,7 @@ impl ClientIo {
 
     fn poll_write_clock(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         let since = *self.write_waits_since.get_or_insert_with(Instant::now);
-        ready!(poll_clock(&mut self.write_timer, since + self.write_stall_limit, cx));
+        ready!(self.write_alarm.poll(since + self.write_stall_limit, cx));
         Poll::Ready(io::ErrorKind::TimedOut.into())
     }
 
@@ -283,26 +293,6 @@ impl ClientIo {
             Poll::Pending => self.poll_write_clock(cx).map(Err),
         }
     }
-}
-
-/// Resolves at the deadline. A timer that is early is moved when it fires, so that a deadline that
-/// moves with every request costs nothing.
-fn poll_clock(
-    timer: &mut Option<Pin<Box<Sleep>>>,
-    deadline: Instant,
-    cx: &mut Context<'_>,
-) -> Poll<()> {
-    let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
-    if timer.deadline() > deadline {
-        timer.as_mut().reset(deadline);
-    }
-    while timer.as_mut().poll(cx).is_ready() {
-        if Instant::now() >= deadline {
-            return Poll::Ready(());
-        }
-        timer.as_mut().reset(deadline);
-    }
-    Poll::Pending
 }
 
 impl AsyncRead for ClientIo {

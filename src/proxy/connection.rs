@@ -3,6 +3,7 @@
 use std::{pin::pin, rc::Rc, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use http::HeaderValue;
 use hyper::{
     server::conn::{http1, http2},
     service::service_fn,
@@ -14,6 +15,7 @@ use super::{
     answer::raw_answer,
     client_io::{ClientIo, ClientState, Doing},
     error::ProxyError,
+    forward::forwarded_for,
     journey,
     settings::HEAD_BYTES_MAX,
     worker::Worker,
@@ -51,6 +53,15 @@ pub(crate) struct Client {
     pub(crate) worker: Rc<Worker>,
     pub(crate) socket: Arc<Socket>,
     pub(crate) state: ClientState,
+    /// Its address as replicas are told it.
+    pub(crate) forwarded_for: HeaderValue,
+}
+
+impl Client {
+    fn new(worker: Rc<Worker>, socket: Arc<Socket>, state: ClientState) -> Rc<Self> {
+        let forwarded_for = forwarded_for(socket.peer());
+        Rc::new(Self { worker, socket, state, forwarded_for })
+    }
 }
 
 /// Serves a connection to its end.
@@ -64,7 +75,8 @@ pub(super) async fn serve(worker: Rc<Worker>, stream: TcpStream) {
         () = lifecycle.reached(Phase::Closing) => return,
     };
     match detected {
-        Ok(Some((prefix, true))) => serve_http2(worker, socket, prefix).await,
+        // Boxed, because every HTTP/1 connection would carry the room for it.
+        Ok(Some((prefix, true))) => Box::pin(serve_http2(worker, socket, prefix)).await,
         Ok(Some((prefix, false))) => serve_http1(worker, socket, prefix).await,
         Ok(None) | Err(_) => {}
     }
@@ -94,7 +106,7 @@ async fn serve_http1(worker: Rc<Worker>, socket: Arc<Socket>, prefix: Bytes) {
     let io = ClientIo::new(Arc::clone(&socket), state.clone(), prefix, settings);
     let lifecycle = worker.proxy.lifecycle.clone();
     let unrouted = Arc::clone(&worker.proxy.unrouted);
-    let client = Rc::new(Client { worker, socket: Arc::clone(&socket), state: state.clone() });
+    let client = Client::new(worker, Arc::clone(&socket), state.clone());
     let connection = http1::Builder::new()
         .half_close(true)
         .header_read_timeout(None)
@@ -158,7 +170,7 @@ async fn serve_http2(worker: Rc<Worker>, socket: Arc<Socket>, prefix: Bytes) {
         .keep_alive_interval(PING_EVERY)
         .keep_alive_timeout(PING_TIMEOUT);
     let lifecycle = worker.proxy.lifecycle.clone();
-    let client = Rc::new(Client { worker, socket, state: state.clone() });
+    let client = Client::new(worker, socket, state.clone());
     let connection = builder.serve_connection(
         TokioIo::new(io),
         service_fn(move |request| journey::handle(request, Rc::clone(&client))),

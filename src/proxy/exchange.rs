@@ -19,6 +19,7 @@ use super::{
     record::Record,
     reply::{Flow, Keep, Patience, Reply},
     routes::LiveVersion,
+    spare::Spare,
     tunnel,
     upload::{Upload, UploadState},
     worker::Worker,
@@ -48,11 +49,13 @@ pub(crate) fn free_after_news(slot: Slot) {
 pub(crate) struct Exchange {
     pub(crate) worker: Rc<Worker>,
     pub(crate) version: Arc<LiveVersion>,
-    pub(crate) record: Record,
+    pub(crate) record: Box<Record>,
     pub(crate) identity: Identity,
     pub(crate) slot: Held,
     pub(crate) slot_since: Instant,
     pub(crate) head: Request<()>,
+    /// `head` once more, while it may have to be sent again.
+    pub(crate) spare: Option<Spare>,
     pub(crate) upload: Rc<UploadState>,
     pub(crate) kind: Kind,
     /// `requestTimeout`, or `grpc-timeout` where that is shorter.
@@ -97,7 +100,7 @@ impl Drop for Held {
 }
 
 /// How one exchange ended: the error goes with the record that will be told.
-pub(crate) type Outcome = Result<Response<Reply>, Box<(ProxyError, Record)>>;
+pub(crate) type Outcome = Result<Response<Reply>, Box<(ProxyError, Box<Record>)>>;
 
 /// An answer head with everything that is held for it.
 struct Answered {
@@ -116,17 +119,16 @@ enum Missed {
 impl Exchange {
     /// Runs to the head of the answer. The future is followed to its end even when the client
     /// leaves, because the slot is busy until the replica is done.
-    pub(crate) async fn run(mut self) -> Outcome {
-        let deadline = tokio::time::Instant::now() + self.limit;
+    pub(crate) async fn run(mut self: Box<Self>) -> Outcome {
+        let deadline = tokio::time::Instant::from_std(self.slot_since) + self.limit;
         let first = self.attempt(deadline, false).await;
         let result = match first {
             Err(Missed::Unstarted(cause, error)) => {
                 self.version.metrics.retries(cause);
-                self = match self.move_on(cause).await {
-                    Ok(moved) => moved,
-                    Err(record) => return Err(Box::new((error, *record))),
-                };
-                self.attempt(deadline, true).await
+                if !Box::pin(self.move_on(cause)).await {
+                    return Err(Box::new((error, self.record)));
+                }
+                Box::pin(self.attempt(deadline, true)).await
             }
             first => first,
         };
@@ -176,12 +178,14 @@ impl Exchange {
         // refused on any.
         let repeatable = connection.is_reused() || protocol == Protocol::Http2;
         let may_repeat = !again && repeatable && self.upload.is_replayable();
-        let head = if may_repeat { self.head.clone() } else { std::mem::take(&mut self.head) };
+        let head = self.spare.take().map(Spare::into_head);
+        let head = head.unwrap_or_else(|| std::mem::take(&mut self.head));
+        self.spare = may_repeat.then(|| Spare::of(&head));
         let request = head.map(|()| self.upload.attempt());
-        match tokio::time::timeout_at(deadline, connection.send(request)).await {
-            Ok(Ok(response)) => Ok(Answered { response, connection }),
-            Ok(Err(failure)) => Err(self.judge(&failure, connection, deadline, may_repeat)),
-            Err(_) => {
+        match connection.send(request, deadline).await {
+            Some(Ok(response)) => Ok(Answered { response, connection }),
+            Some(Err(failure)) => Err(self.judge(&failure, connection, deadline, may_repeat)),
+            None => {
                 connection.abort();
                 Err(Missed::Failed(self.timed_out()))
             }
@@ -253,9 +257,10 @@ impl Exchange {
 
     /// A slot for the second try: on another replica where one has room; else the same. One whose
     /// connection failed is not asked again where another can be had: the request waits for
-    /// whichever is ready first, which may be the same one, found healthy by its probe.
-    async fn move_on(mut self, cause: RetryCause) -> Result<Self, Box<Record>> {
-        let Some(slot) = self.slot.take() else { return Err(Box::new(self.record)) };
+    /// whichever is ready first, which may be the same one, found healthy by its probe. Whether
+    /// there is one.
+    async fn move_on(&mut self, cause: RetryCause) -> bool {
+        let Some(slot) = self.slot.take() else { return false };
         let next = match slot.on_another_replica() {
             Ok(other) => Some(other),
             Err(same) if cause == RetryCause::ConnectFailed && self.may_wait_for_another(&same) => {
@@ -267,13 +272,13 @@ impl Exchange {
         match next {
             Some(slot) => {
                 self.slot = Held::new(slot);
-                Ok(self)
+                true
             }
-            None => Err(Box::new(self.record)),
+            None => false,
         }
     }
 
-    fn answer(mut self, answered: Answered, deadline: tokio::time::Instant) -> Outcome {
+    fn answer(mut self: Box<Self>, answered: Answered, deadline: tokio::time::Instant) -> Outcome {
         let Answered { response, connection } = answered;
         let (mut parts, incoming) = response.into_parts();
         let upgraded = parts.status == StatusCode::SWITCHING_PROTOCOLS;
@@ -293,13 +298,13 @@ impl Exchange {
         self.rewrite(&mut parts, upgraded, now);
         let streaming = upgraded || is_streaming(&parts, self.kind);
         let settings = self.version.settings();
-        let flow = Flow {
+        let flow = Box::new(Flow {
             patience: Patience {
                 deadline: (!streaming || self.limit_is_total).then_some(deadline),
                 idle: streaming.then_some(settings.stream_idle_timeout),
                 limit_ms: self.limit.as_millis(),
                 timer: None,
-                last: tokio::time::Instant::now(),
+                last: now.into(),
             },
             on_disconnect: settings.on_disconnect.unwrap_or(if streaming {
                 OnDisconnect::Cancel
@@ -314,7 +319,7 @@ impl Exchange {
             upload: self.upload,
             keep,
             grpc: self.kind == Kind::Grpc,
-        };
+        });
         if upgraded {
             return Ok(tunnel::open(parts, self.client_upgrade, flow));
         }

@@ -24,21 +24,6 @@ use crate::auth::API_KEY;
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
-/// Fields of one connection, never forwarded. `TE` and `Upgrade` come back where they are wanted.
-const HOP_BY_HOP: [HeaderName; 9] = [
-    header::CONNECTION,
-    KEEP_ALIVE,
-    PROXY_CONNECTION,
-    header::PROXY_AUTHORIZATION,
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    HTTP2_SETTINGS,
-];
 /// Opt-in times of an answer.
 pub(crate) const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 const MODEL_ERROR_STATUS: HeaderName = HeaderName::from_static("ms-azureml-model-error-statuscode");
@@ -52,9 +37,9 @@ pub(crate) struct Outgoing<'a> {
     /// The path on the replica, with the query.
     pub(crate) path: PathAndQuery,
     /// The one effective authority of the client's request.
-    pub(crate) authority: &'a str,
-    /// Where the client's connection comes from.
-    pub(crate) peer: SocketAddr,
+    pub(crate) authority: &'a HeaderValue,
+    /// Where the client's connection comes from, as [`forwarded_for`] says it.
+    pub(crate) peer: &'a HeaderValue,
     /// The ids of the request.
     pub(crate) identity: &'a Identity,
     /// What kind of exchange it is.
@@ -69,16 +54,16 @@ pub(crate) fn request_head(parts: Parts, out: &Outgoing<'_>) -> Result<Request<(
     let websocket_fields =
         (out.kind == Kind::WebSocket).then(|| headers.get(header::UPGRADE).cloned());
     let content_length = headers.remove(header::CONTENT_LENGTH);
-    remove_hop_by_hop(&mut headers);
-    headers.remove(header::EXPECT);
-    headers.remove(GRPC_ROUTE);
-    remove_own(&mut headers);
-    if !out.forward_credentials {
-        headers.remove(header::AUTHORIZATION);
-        headers.remove(API_KEY);
-    }
+    remove_listed(&mut headers);
+    remove_where(&mut headers, |name| {
+        let credential = *name == header::AUTHORIZATION || *name == API_KEY;
+        is_between_two(name)
+            || *name == header::EXPECT
+            || *name == GRPC_ROUTE
+            || (credential && !out.forward_credentials)
+    });
     join_cookies(&mut headers)?;
-    add_forwarded(&mut headers, out)?;
+    add_forwarded(&mut headers, out);
     out.identity.stamp(&mut headers);
     identity::continue_trace(&mut headers, out.identity.id);
     if let Some(upgrade) = websocket_fields.flatten() {
@@ -101,7 +86,7 @@ fn set_target(request: &mut Request<()>, out: &Outgoing<'_>) -> Result<(), Proxy
     if out.kind == Kind::Grpc {
         let uri = Uri::builder()
             .scheme("http")
-            .authority(out.authority)
+            .authority(out.authority.as_bytes())
             .path_and_query(out.path.clone())
             .build()
             .map_err(|_| malformed("the request target is not a URI"))?;
@@ -116,46 +101,58 @@ fn set_target(request: &mut Request<()>, out: &Outgoing<'_>) -> Result<(), Proxy
     Ok(())
 }
 
-fn add_forwarded(headers: &mut HeaderMap, out: &Outgoing<'_>) -> Result<(), ProxyError> {
-    let host = HeaderValue::from_str(out.authority)
-        .map_err(|_| malformed("Host is not of the form host or host:port"))?;
-    headers.insert(FORWARDED_HOST, host.clone());
-    headers.insert(header::HOST, host);
+fn add_forwarded(headers: &mut HeaderMap, out: &Outgoing<'_>) {
+    headers.insert(FORWARDED_HOST, out.authority.clone());
+    headers.insert(header::HOST, out.authority.clone());
     headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
-    headers.insert(FORWARDED_FOR, address_value(out.peer));
+    headers.insert(FORWARDED_FOR, out.peer.clone());
     headers.append(header::VIA, HeaderValue::from_static("1.1 modelway"));
-    Ok(())
 }
 
 /// The client's address alone: what the client claims about those before it is not known to be
 /// true, and models that trust the field would trust the claim.
-fn address_value(peer: SocketAddr) -> HeaderValue {
+pub(crate) fn forwarded_for(peer: SocketAddr) -> HeaderValue {
     let text = peer.ip().to_canonical().to_string();
     HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
 }
 
-fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    if headers.contains_key(header::CONNECTION) {
-        let listed: Vec<HeaderName> = headers
-            .get_all(header::CONNECTION)
-            .iter()
-            .flat_map(|value| value.as_bytes().split(|b| *b == b','))
-            .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
-            .filter(|name| *name != header::CONNECTION)
-            .collect();
-        for name in listed {
-            headers.remove(name);
-        }
+/// Whether a field means only the two ends of one connection, and is never forwarded (RFC 9110
+/// §7.6.1), or is one that only the router may set. `TE` and `Upgrade` come back where they are
+/// wanted.
+fn is_between_two(name: &HeaderName) -> bool {
+    match name.as_str() {
+        "connection"
+        | "http2-settings"
+        | "keep-alive"
+        | "proxy-authorization"
+        | "proxy-connection"
+        | "te"
+        | "trailer"
+        | "transfer-encoding"
+        | "upgrade" => true,
+        other => other.starts_with(OWN_PREFIX),
     }
-    for name in HOP_BY_HOP {
+}
+
+/// Removes what `Connection` lists.
+fn remove_listed(headers: &mut HeaderMap) {
+    let listed: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|b| *b == b','))
+        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+        .filter(|name| *name != header::CONNECTION)
+        .collect();
+    for name in listed {
         headers.remove(name);
     }
 }
 
-fn remove_own(headers: &mut HeaderMap) {
-    let own: Vec<HeaderName> =
-        headers.keys().filter(|name| name.as_str().starts_with(OWN_PREFIX)).cloned().collect();
-    for name in own {
+/// Removes fields by name. One look at each field that is there, because a search in the map for
+/// each of the many that might be there costs a request several times as much.
+fn remove_where(headers: &mut HeaderMap, unwanted: impl Fn(&HeaderName) -> bool) {
+    let found: Vec<HeaderName> = headers.keys().filter(|name| unwanted(name)).cloned().collect();
+    for name in found {
         headers.remove(name);
     }
 }
@@ -177,12 +174,12 @@ fn join_cookies(headers: &mut HeaderMap) -> Result<(), ProxyError> {
 pub(crate) fn clean_answer(headers: &mut HeaderMap, upgraded: bool) {
     let framed_twice = headers.contains_key(header::TRANSFER_ENCODING);
     let upgrade = if upgraded { headers.remove(header::UPGRADE) } else { None };
-    remove_hop_by_hop(headers);
+    remove_listed(headers);
+    remove_where(headers, is_between_two);
     if framed_twice {
         // hyper has used Transfer-Encoding (RFC 9112 §6.3) and would refuse to send both.
         headers.remove(header::CONTENT_LENGTH);
     }
-    remove_own(headers);
     if let Some(upgrade) = upgrade {
         headers.insert(header::UPGRADE, upgrade);
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
@@ -204,25 +201,22 @@ pub(crate) fn manage_status(parts: &mut response::Parts) {
 mod tests {
     use super::*;
 
-    fn outgoing(kind: Kind, identity: &Identity) -> Outgoing<'_> {
-        Outgoing {
-            path: PathAndQuery::from_static("/score?a=b"),
-            authority: "models.example:8080",
-            peer: ([192, 0, 2, 7], 4711).into(),
-            identity,
-            kind,
-            forward_credentials: false,
-        }
-    }
-
     fn forwarded(fields: &[(&'static str, &'static str)], kind: Kind) -> HeaderMap {
         let mut request = Request::new(());
         for (name, value) in fields {
             request.headers_mut().append(*name, HeaderValue::from_static(value));
         }
         let identity = Identity::of(request.headers());
+        let outgoing = Outgoing {
+            path: PathAndQuery::from_static("/score?a=b"),
+            authority: &HeaderValue::from_static("models.example:8080"),
+            peer: &forwarded_for(([192, 0, 2, 7], 4711).into()),
+            identity: &identity,
+            kind,
+            forward_credentials: false,
+        };
         let parts = request.into_parts().0;
-        request_head(parts, &outgoing(kind, &identity)).unwrap().into_parts().0.headers
+        request_head(parts, &outgoing).unwrap().into_parts().0.headers
     }
 
     #[test]

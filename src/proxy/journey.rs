@@ -5,7 +5,7 @@
 
 use std::{
     panic::AssertUnwindSafe,
-    pin::pin,
+    pin::{Pin, pin},
     rc::Rc,
     sync::Arc,
     task::Poll,
@@ -13,7 +13,7 @@ use std::{
 };
 
 use http::{
-    HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header,
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header,
     request::Parts, uri::PathAndQuery,
 };
 use hyper::{
@@ -52,7 +52,7 @@ const UNREAD_BYTES_MAX: u64 = 64 * 1024;
 struct Decided {
     version: Arc<LiveVersion>,
     path: PathAndQuery,
-    authority: String,
+    authority: HeaderValue,
     auth_took: Duration,
 }
 
@@ -87,7 +87,7 @@ pub(super) async fn handle(
     };
     let is_http2_head = asked.http2 && parts.method == Method::HEAD;
     let panics = &client.worker.proxy.metrics.request_panics;
-    let guarded = catch_panic(travel(parts, incoming, &asked, &client)).await;
+    let guarded = catch_panic(pin!(travel(parts, incoming, &asked, &client))).await;
     let mut response = guarded.unwrap_or_else(|()| {
         panics.inc();
         answer::refuse(&ProxyError::Internal, &asked.manner(None, None))
@@ -126,16 +126,11 @@ async fn travel(
         Err(error) => return refuse_unread(&error, asked, client, incoming, record),
     };
     record.version = Some(Arc::clone(&decided.version));
-    let waited = Instant::now();
-    let slot = match take_slot(&decided.version, asked, client).await {
+    let slot = match take_slot(&decided.version, asked, client, &mut record.queue).await {
         Ok(slot) => slot,
-        Err(error) => {
-            record.queue = waited.elapsed();
-            return refuse_unread(&error, asked, client, incoming, record);
-        }
+        Err(error) => return refuse_unread(&error, asked, client, incoming, record),
     };
     let slot_since = Instant::now();
-    record.queue = slot_since.duration_since(waited);
     let client_upgrade = parts.extensions.remove::<OnUpgrade>();
     let (limit, limit_is_total) = time_limit(&decided.version, &parts, asked.kind);
     let head = match outgoing_head(parts, &decided, asked, client) {
@@ -144,7 +139,7 @@ async fn travel(
     };
     let upload = UploadState::new(incoming, upload_limits(&decided, asked, client), true);
     let queue_left = decided.version.settings().max_queue_wait.saturating_sub(record.queue);
-    let exchange = Exchange {
+    let exchange = Box::new(Exchange {
         worker: Rc::clone(&client.worker),
         version: Arc::clone(&decided.version),
         record,
@@ -152,6 +147,7 @@ async fn travel(
         slot: Held::new(slot),
         slot_since,
         head,
+        spare: None,
         upload: Rc::clone(&upload),
         kind: asked.kind,
         limit,
@@ -159,7 +155,7 @@ async fn travel(
         queue_left,
         auth_took: decided.auth_took,
         client_upgrade,
-    };
+    });
     match follow(exchange, &decided.version, client, asked).await {
         Some(Ok(response)) => response,
         Some(Err(failed)) => {
@@ -178,7 +174,7 @@ async fn travel(
 /// Runs the exchange. When the client leaves, its work is followed to the end, unless the version
 /// says that leaving cancels it.
 async fn follow(
-    exchange: Exchange,
+    exchange: Box<Exchange>,
     version: &LiveVersion,
     client: &Client,
     asked: &Asked,
@@ -221,7 +217,17 @@ fn decide(
     }
     let version = Arc::clone(live.choose(&parts.headers)?);
     let path = replica_path(&version, rest, parts.uri.query())?;
-    Ok(Decided { version, path, authority: authority.into_owned(), auth_took })
+    let authority = authority_value(&parts.headers, &authority)?;
+    Ok(Decided { version, path, authority, auth_took })
+}
+
+/// The authority as a field: nearly always the one that the client has sent.
+fn authority_value(headers: &HeaderMap, authority: &str) -> Result<HeaderValue, ProxyError> {
+    match headers.get(header::HOST).filter(|host| host.as_bytes() == authority.as_bytes()) {
+        Some(host) => Ok(host.clone()),
+        None => HeaderValue::from_str(authority)
+            .map_err(|_| head::malformed("Host is not of the form host or host:port")),
+    }
 }
 
 /// The endpoint that a request addresses: by gRPC metadata, by host, or by path.
@@ -274,16 +280,24 @@ fn replica_path(
     PathAndQuery::try_from(text).map_err(|_| head::malformed("the request target is not a URI"))
 }
 
-/// Step 6: a slot, waiting for it where that can help.
+/// Step 6: a slot, waiting for it where that can help. `queue` is how long it waited; a request
+/// that finds a free slot did not wait at all.
 async fn take_slot(
     version: &Arc<LiveVersion>,
     asked: &Asked,
     client: &Client,
+    queue: &mut Duration,
 ) -> Result<Slot, ProxyError> {
     let endpoint = &version.endpoint().name;
     match version.state.acquire() {
         Ok(Acquired::Slot(slot)) => Ok(slot),
-        Ok(Acquired::Waiting(waiting)) => wait(waiting, version, asked, client).await,
+        Ok(Acquired::Waiting(waiting)) => {
+            let began = Instant::now();
+            // Boxed, because every request would carry the room for it, and most never wait.
+            let waited = Box::pin(wait(waiting, version, asked, client)).await;
+            *queue = began.elapsed();
+            waited
+        }
         Err(Refused::QueueFull { length }) => {
             Err(ProxyError::QueueFull { endpoint: endpoint.clone(), waiting: length })
         }
@@ -353,7 +367,7 @@ fn outgoing_head(
     let outgoing = Outgoing {
         path: decided.path.clone(),
         authority: &decided.authority,
-        peer: client.socket.peer(),
+        peer: &client.forwarded_for,
         identity: &asked.identity,
         kind: asked.kind,
         forward_credentials: decided.version.endpoint().forward_credentials,
@@ -367,7 +381,7 @@ fn refuse_unread(
     asked: &Asked,
     client: &Client,
     incoming: Incoming,
-    mut record: Record,
+    mut record: Box<Record>,
 ) -> Response<Reply> {
     let response = refuse(error, asked, &mut record);
     let limits = UploadLimits {
@@ -450,8 +464,7 @@ impl Asked {
 }
 
 /// A panic of one request must not take the connection or the thread with it.
-async fn catch_panic<T>(work: impl Future<Output = T>) -> Result<T, ()> {
-    let mut work = pin!(work);
+async fn catch_panic<T>(mut work: Pin<&mut impl Future<Output = T>>) -> Result<T, ()> {
     std::future::poll_fn(|cx| {
         // Nothing that the panicking request shares is left half-changed: locks are released and
         // guards dropped by the unwinding, and the future is not polled again.

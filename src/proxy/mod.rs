@@ -28,6 +28,7 @@ mod record;
 mod reply;
 mod routes;
 mod settings;
+mod spare;
 mod tunnel;
 mod upload;
 mod worker;

@@ -62,7 +62,8 @@ struct Details {
 
 impl Record {
     /// Begins the account of a request.
-    pub(crate) fn begin(worker: &Rc<Worker>, parts: &Parts, identity: &Identity) -> Self {
+    /// Boxed, because it is handed on from stage to stage until the last byte.
+    pub(crate) fn begin(worker: &Rc<Worker>, parts: &Parts, identity: &Identity) -> Box<Self> {
         let details = worker.proxy.access_log.is_on().then(|| {
             Box::new(Details {
                 time: SystemTime::now(),
@@ -75,7 +76,7 @@ impl Record {
                 identity: identity.clone(),
             })
         });
-        Self {
+        Box::new(Self {
             worker: Rc::clone(worker),
             started: Instant::now(),
             endpoint: None,
@@ -94,7 +95,7 @@ impl Record {
             response_bytes: 0,
             details,
             _in_progress: worker.proxy.lifecycle.begin_request(),
-        }
+        })
     }
 
     /// When the request began.
@@ -172,7 +173,7 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
-        let total = self.started.elapsed();
+        let total = self.done.unwrap_or_else(Instant::now).duration_since(self.started);
         self.count(total);
         if let Some(details) = self.details.take() {
             self.log(*details, total);

@@ -41,10 +41,6 @@ pub(crate) struct Reply {
 }
 
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly every reply is the large one; a box would cost each an allocation"
-)]
 enum Content {
     /// Made by the router.
     Whole(Option<Bytes>),
@@ -70,18 +66,18 @@ struct Watched {
 #[error("the answer was cut off")]
 pub(crate) struct CutOff;
 
-/// A body from a replica.
+/// A body from a replica. What is held for it is boxed: hyper moves a body several times.
 #[derive(Debug)]
 pub(crate) struct ModelBody {
     incoming: Option<Incoming>,
-    flow: Option<Flow>,
+    flow: Option<Box<Flow>>,
 }
 
 /// What is held while a replica answers.
 #[derive(Debug)]
 pub(crate) struct Flow {
     pub(crate) worker: Rc<Worker>,
-    pub(crate) record: Record,
+    pub(crate) record: Box<Record>,
     pub(crate) connection: Connection<Upload>,
     pub(crate) slot: Slot,
     pub(crate) slot_since: Instant,
@@ -122,7 +118,7 @@ impl Reply {
     }
 
     /// A body from a replica.
-    pub(crate) fn model(incoming: Incoming, flow: Flow) -> Self {
+    pub(crate) fn model(incoming: Incoming, flow: Box<Flow>) -> Self {
         let mut body = ModelBody { incoming: Some(incoming), flow: Some(flow) };
         body.finish_if_ended();
         Self { content: Content::Model(body), client: None }
@@ -329,7 +325,7 @@ async fn read_to_end(mut body: ModelBody) {
 }
 
 /// Closes the connection first and frees the slot when that is done.
-async fn cancel(incoming: Incoming, flow: Flow) {
+async fn cancel(incoming: Incoming, flow: Box<Flow>) {
     flow.connection.abort();
     drop(incoming);
     // The aborted task drops its half of the socket when it is scheduled next.
@@ -338,17 +334,18 @@ async fn cancel(incoming: Incoming, flow: Flow) {
 }
 
 impl Flow {
-    fn finish(mut self) {
-        self.record.done = Some(Instant::now());
+    fn finish(mut self: Box<Self>) {
+        let now = Instant::now();
+        self.record.done = Some(now);
         self.record.note_upload(&self.upload);
-        self.slot.note_service(self.slot_since.elapsed());
-        let Self { worker, record, connection, slot, upload, keep, .. } = self;
+        self.slot.note_service(now.duration_since(self.slot_since));
+        let Self { worker, record, connection, slot, upload, keep, .. } = *self;
         if !upload.is_ended() {
             // The model has answered without reading everything: nobody will read the rest.
             connection.abort();
             worker.linger(Rc::clone(&upload));
         } else if let Keep::For(keep_alive) = keep {
-            worker.pool.keep(slot.target().id, connection, keep_alive.as_deref());
+            worker.pool.keep(slot.target().id, connection, keep_alive.as_deref(), now);
         }
         // The connection is back before the slot is, so that whoever gets the slot finds it.
         drop(slot);

@@ -17,7 +17,11 @@ const BUFFER_BYTES: usize = 16 * 1024;
 
 /// The answer that switches protocols; the bytes flow once both sides have switched. The slot is
 /// held for the life of the tunnel (contract §5).
-pub(crate) fn open(mut parts: Parts, client: Option<OnUpgrade>, flow: Flow) -> Response<Reply> {
+pub(crate) fn open(
+    mut parts: Parts,
+    client: Option<OnUpgrade>,
+    flow: Box<Flow>,
+) -> Response<Reply> {
     let replica = parts.extensions.remove::<OnUpgrade>();
     if let (Some(client), Some(replica)) = (client, replica) {
         tokio::task::spawn_local(run(client, replica, flow));
@@ -25,7 +29,7 @@ pub(crate) fn open(mut parts: Parts, client: Option<OnUpgrade>, flow: Flow) -> R
     Response::from_parts(parts, Reply::whole(bytes::Bytes::new()))
 }
 
-async fn run(client: OnUpgrade, replica: OnUpgrade, mut flow: Flow) {
+async fn run(client: OnUpgrade, replica: OnUpgrade, mut flow: Box<Flow>) {
     let idle = flow.patience.idle.unwrap_or(Duration::MAX);
     if let (Ok(client), Ok(replica)) = tokio::join!(client, replica) {
         let (up, down) = relay(TokioIo::new(client), TokioIo::new(replica), idle).await;

@@ -1,10 +1,12 @@
 //! One connection to a replica.
 
 use std::{
-    error::Error as StdError, future::Future, io, net::SocketAddr, sync::Arc, time::Duration,
+    error::Error as StdError, future::Future, io, net::SocketAddr, sync::Arc, task::Poll,
+    time::Duration,
 };
 
 use bytes::Bytes;
+use futures_util::{FutureExt, future::Either};
 use http::{Request, Response};
 use hyper::{
     body::{Body, Incoming},
@@ -14,7 +16,7 @@ use hyper::{
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{net::TcpStream, task::AbortHandle};
 
-use crate::net::{Socket, SocketIo};
+use crate::net::{Alarm, Socket, SocketIo};
 
 /// Upper bound of hyper's buffers for one direction of one connection. Large enough that a 10 MB
 /// body costs few system calls, small enough that 64 uploads at once stay below 64 MiB.
@@ -85,6 +87,8 @@ pub struct Connection<B> {
     sender: Sender<B>,
     socket: Arc<Socket>,
     task: AbortHandle,
+    /// For the deadlines of its requests.
+    alarm: Alarm,
     /// Whether it has served a request before.
     pub(super) reused: bool,
 }
@@ -139,7 +143,7 @@ where
                 (Sender::Http2(sender), task.abort_handle())
             }
         };
-        Ok(Self { sender, socket, task, reused: false })
+        Ok(Self { sender, socket, task, alarm: Alarm::default(), reused: false })
     }
 
     /// The socket below.
@@ -168,6 +172,7 @@ where
                 sender: Sender::Http2(sender.clone()),
                 socket: Arc::clone(&self.socket),
                 task: self.task.clone(),
+                alarm: Alarm::default(),
                 reused: true,
             }),
         }
@@ -180,14 +185,25 @@ where
         }
     }
 
-    /// Sends a request and waits for the head of the answer.
-    pub async fn send(&mut self, request: Request<B>) -> Result<Response<Incoming>, Failure> {
+    /// Sends a request and waits for the head of the answer; `None` when the deadline passes
+    /// first.
+    pub fn send(
+        &mut self,
+        request: Request<B>,
+        deadline: tokio::time::Instant,
+    ) -> impl Future<Output = Option<Result<Response<Incoming>, Failure>>> {
         let before = self.socket.received();
-        let answer = match &mut self.sender {
-            Sender::Http1(sender) => sender.send_request(request).await,
-            Sender::Http2(sender) => sender.send_request(request).await,
+        // Outside of the future, which would otherwise have room for the request twice.
+        let mut answer = match &mut self.sender {
+            Sender::Http1(sender) => Either::Left(Box::pin(sender.send_request(request))),
+            Sender::Http2(sender) => Either::Right(Box::pin(sender.send_request(request))),
         };
-        answer.map_err(|error| self.judge(error, before))
+        std::future::poll_fn(move |cx| match answer.poll_unpin(cx) {
+            Poll::Ready(answer) => {
+                Poll::Ready(Some(answer.map_err(|error| self.judge(error, before))))
+            }
+            Poll::Pending => self.alarm.poll(deadline, cx).map(|()| None),
+        })
     }
 
     fn judge(&self, error: hyper::Error, received_before: u64) -> Failure {

@@ -82,8 +82,9 @@ where
         address: SocketAddr,
         protocol: Protocol,
     ) -> Result<Connection<B>, Failure> {
-        let connection =
-            Connection::open(address, protocol, self.0.settings.connect_timeout).await?;
+        let limit = self.0.settings.connect_timeout;
+        // Boxed, because every request would carry the room for it, and few need it.
+        let connection = Box::pin(Connection::open(address, protocol, limit)).await?;
         if let Some(shared) = connection.share() {
             self.0.shared.borrow_mut().insert(replica, shared);
         }
@@ -113,16 +114,22 @@ where
         None
     }
 
-    /// Keeps an HTTP/1 connection whose answer was read to its end. `keep_alive` is the value of
-    /// the answer's `Keep-Alive` field.
-    pub fn keep(&self, replica: ReplicaId, connection: Connection<B>, keep_alive: Option<&str>) {
+    /// Keeps an HTTP/1 connection whose answer was read to its end, `now`. `keep_alive` is the
+    /// value of the answer's `Keep-Alive` field.
+    pub fn keep(
+        &self,
+        replica: ReplicaId,
+        connection: Connection<B>,
+        keep_alive: Option<&str>,
+        now: Instant,
+    ) {
         let limit = idle_limit(keep_alive, self.0.settings.idle_limit);
         let mut idle = self.0.idle.borrow_mut();
         let connections = idle.entry(replica).or_default();
         if limit.is_zero() || connections.len() >= IDLE_PER_REPLICA_MAX {
             return;
         }
-        connections.push(Idle { connection, until: Instant::now() + limit });
+        connections.push(Idle { connection, until: now + limit });
     }
 
     /// Closes idle connections past their limit, for as long as the thread lives.
