@@ -294,7 +294,9 @@ impl Exchange {
         self.record.head = Some(now);
         self.record.model_status = Some(parts.status.as_u16());
         self.record.ends_with(parts.status.as_u16(), Reason::Model);
-        let keep = keep(&parts, self.kind);
+        // An answer before the end of the upload comes from a replica that may never read the rest;
+        // what is sent behind it could be taken for that rest.
+        let keep = if self.upload.is_ended() { keep(&parts, self.kind) } else { Keep::No };
         self.rewrite(&mut parts, upgraded, now);
         let streaming = upgraded || is_streaming(&parts, self.kind);
         let settings = self.version.settings();

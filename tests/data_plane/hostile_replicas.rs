@@ -167,22 +167,21 @@ fn a_truncated_answer_is_visibly_cut_off() {
 #[test]
 fn an_answer_before_the_upload_is_read_is_passed_on() {
     let world = world();
+    // A replica of its own: it swallows whatever else is sent to it on that connection, and with
+    // large socket buffers the router cannot always see that the upload was not read.
+    let line = "POST /api/v1/endpoint/early/score";
     let bytes = answer("429 Too Many Requests", "", "the model is busy");
-    world.replica("hostile").script("early", move |_, _| {
+    world.replica("early").script("early", move |_, _| {
         vec![Step::Send(bytes.clone()), Step::Hangup(Duration::from_secs(10))]
     });
     let mut wire = Wire::connect(world.router.data);
-    let body = "x".repeat(5_000_000);
-    wire.try_send(request(&format!("POST {PATH}"), "x-script: early\r\n", &body));
+    let body = "x".repeat(50_000_000);
+    wire.try_send(request(line, "x-script: early\r\n", &body));
     let answer = wire.answer();
     assert_eq!((answer.status, answer.text().as_str()), (429, "the model is busy"));
-    let clean = asked_plain(&world);
-    assert_eq!((clean.status, clean.text().as_str()), (200, "3"));
-}
-
-fn asked_plain(world: &World) -> Answer {
     let mut wire = Wire::connect(world.router.data);
-    wire.send(request(&format!("POST {PATH}"), "", "abc")).answer()
+    let clean = wire.send(request(line, "", "abc")).answer();
+    assert_eq!((clean.status, clean.text().as_str()), (200, "3"));
 }
 
 #[test]

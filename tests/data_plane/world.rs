@@ -67,6 +67,7 @@ const ENDPOINTS: &[Endpoint] = &[
     ("quick", OPEN, &[("only", ONE_QUICK)]),
     ("single", OPEN, &[("only", "maxQueueWait: 30s")]),
     ("hostile", OPEN, &[("only", "maxQueueWait: 30s, requestTimeout: 20s")]),
+    ("early", OPEN, &[("only", "maxQueueWait: 30s")]),
     ("late", OPEN, &[("only", "maxQueueWait: 30s")]),
     ("faults", OPEN, &[("only", "maxQueueWait: 30s, requestTimeout: 20s")]),
     ("retried", OPEN, &[("only", "maxQueueWait: 30s")]),
