@@ -73,14 +73,19 @@ impl Running {
         let limit = config.drain_timeout.unwrap_or_else(|| longest_request(&catalog));
         lifecycle.enter(Phase::Draining);
         tracing::info!(requests = lifecycle.requests(), "draining");
-        let draining = drain(&lifecycle, config.drain_delay, limit);
-        let hurried = again.interrupts(draining).await;
-        if lifecycle.requests() > 0 {
+        // The threads of the data plane end by themselves when nothing is left to do.
+        let mut joined = tokio::task::spawn_blocking(move || workers.join());
+        let drained = async {
+            tokio::time::sleep(config.drain_delay).await;
+            lifecycle.enter(Phase::Closing);
+            drop(tokio::time::timeout(limit, &mut joined).await);
+        };
+        let hurried = again.interrupts(drained).await;
+        if !joined.is_finished() {
             tracing::warn!(requests = lifecycle.requests(), "requests are cut off");
             lifecycle.enter(Phase::Stopped);
+            joined.await?;
         }
-        lifecycle.enter(Phase::Closing);
-        tokio::task::spawn_blocking(move || workers.join()).await?;
         if !hurried {
             again.interrupts(local.shutdown()).await;
         }
@@ -92,12 +97,6 @@ impl Running {
         }
         Ok(())
     }
-}
-
-async fn drain(lifecycle: &Lifecycle, delay: Duration, limit: Duration) {
-    tokio::time::sleep(delay).await;
-    lifecycle.enter(Phase::Closing);
-    drop(tokio::time::timeout(limit, lifecycle.idle()).await);
 }
 
 fn longest_request(catalog: &watch::Receiver<Arc<Catalog>>) -> Duration {

@@ -20,7 +20,10 @@ use crate::{
     control::{Driver, DriverHandle},
     domain::{AuthMode, Catalog, CatalogSink, Decision, Name, Signal, SignalSink},
     lifecycle::{Lifecycle, Phase},
-    platform::local::{self, Local},
+    platform::{
+        Orders as _,
+        local::{self, Local},
+    },
     proxy::{Listeners, Proxy, Workers},
     replica::{AllHere, Registry},
     telemetry::{AccessLog, DecisionLog, Metrics},
@@ -89,9 +92,14 @@ impl Parts {
         let platform = Arc::new(OnceLock::<Local>::new());
         let waiting = Arc::clone(&platform);
         let sink: SignalSink = Arc::new(move |signal| {
-            // A removed version is the platform's affair alone: the driver has forgotten it.
-            if let (Signal::Idle(replica), Some(local)) = (&signal, waiting.get()) {
-                local.idle(*replica);
+            // What is the platform's affair goes there directly: the driver has forgotten a removed
+            // version, and a failure that got lost would never be found again.
+            match (&signal, waiting.get()) {
+                (Signal::Idle(replica), Some(local)) => local.idle(*replica),
+                (Signal::Failed(replica, generation), Some(local)) => {
+                    local.suspect(*replica, *generation);
+                }
+                _ => {}
             }
             drop(sender.try_send(signal));
         });

@@ -89,7 +89,12 @@ impl Scaled {
             // What was enough under the old rules is no proof under the new ones.
             self.history.interrupt();
         }
-        self.victims.retain(|victim| version.replicas.iter().any(|one| one.id == victim.id));
+        // A victim is retired only once the catalog shows it draining; one that is shown otherwise
+        // after that has been taken back by its platform, and counts again.
+        self.victims.retain(|victim| {
+            let shown = version.replicas.iter().find(|one| one.id == victim.id);
+            shown.is_some_and(|one| !victim.retired || one.state == ReplicaState::Draining)
+        });
     }
 
     /// Hands the version back as it is: nobody would ever end or revive replicas that drain.

@@ -14,7 +14,7 @@ use crate::domain::{ReplicaId, VersionKey};
 /// What the autoscale driver asks of a platform. Calls return at once; the platform does the work
 /// and publishes a new catalog for every step.
 pub trait Orders: Send + Sync {
-    /// Bring the version to `wanted` replicas by starting new ones. Counts ready and starting
+    /// Bring the version to `wanted` replicas by taking draining ones back and starting new ones. Counts ready and starting
     /// replicas, not draining ones; a count that is reached already changes nothing.
     fn start(&self, key: &VersionKey, wanted: u32);
     /// Give the replica no new work: its state becomes draining.

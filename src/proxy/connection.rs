@@ -44,6 +44,11 @@ const PING_TIMEOUT: Duration = Duration::from_secs(20);
 const IDLE_CHECK_EVERY: Duration = Duration::from_secs(1);
 /// How long an HTTP/2 connection may take to end after GOAWAY once it is idle.
 const GOAWAY_GRACE: Duration = Duration::from_secs(5);
+/// How long a connection that was just accepted may take to say something when the router closes.
+const CLOSING_GRACE: Duration = Duration::from_millis(100);
+/// How long a connection is still read when the router closes: a request that is in the kernel
+/// already must be found before the connection is called idle.
+const LAST_READ: Duration = Duration::from_millis(20);
 /// How long the last answer of a closing connection may take to be read.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -71,8 +76,8 @@ pub(super) async fn serve(worker: Rc<Worker>, stream: TcpStream) {
     let limit = worker.proxy.settings.silence_limit;
     let detected = tokio::select! {
         detected = tokio::time::timeout(limit, detect(&socket)) => detected,
-        // Nothing has been asked yet, so nothing is lost.
-        () = lifecycle.reached(Phase::Closing) => return,
+        // Who has been accepted has perhaps sent a request already; who is silent has not.
+        () = after(lifecycle.reached(Phase::Closing), CLOSING_GRACE) => return,
     };
     match detected {
         // Boxed, because every HTTP/1 connection would carry the room for it.
@@ -119,9 +124,10 @@ async fn serve_http1(worker: Rc<Worker>, socket: Arc<Socket>, prefix: Bytes) {
         .with_upgrades();
     let mut connection = pin!(connection);
     tokio::select! {
+        biased;
         // Its error tells what the answers and metrics have told already.
         _ended = connection.as_mut() => {}
-        () = lifecycle.reached(Phase::Closing) => {
+        () = after(lifecycle.reached(Phase::Closing), LAST_READ) => {
             connection.as_mut().graceful_shutdown();
             drop(connection.as_mut().await);
         }
@@ -177,8 +183,9 @@ async fn serve_http2(worker: Rc<Worker>, socket: Arc<Socket>, prefix: Bytes) {
     );
     let mut connection = pin!(connection);
     tokio::select! {
+        biased;
         _ended = connection.as_mut() => return,
-        () = lifecycle.reached(Phase::Closing) => {}
+        () = after(lifecycle.reached(Phase::Closing), LAST_READ) => {}
         () = idle(&state, idle_limit) => {}
     }
     connection.as_mut().graceful_shutdown();
@@ -186,6 +193,11 @@ async fn serve_http2(worker: Rc<Worker>, socket: Arc<Socket>, prefix: Bytes) {
         _ended = connection => {}
         () = idle(&state, GOAWAY_GRACE) => {}
     }
+}
+
+async fn after(event: impl Future<Output = ()>, pause: Duration) {
+    event.await;
+    tokio::time::sleep(pause).await;
 }
 
 /// Resolves when no request has been in progress for `limit`.

@@ -224,6 +224,9 @@ impl Exchange {
             Failure::Closed { after, reused: true } if may_repeat && *after < reuse_retry_limit => {
                 Missed::Unstarted(RetryCause::ReusedClosed, ProxyError::Closed)
             }
+            Failure::Unsent if may_repeat => {
+                Missed::Unstarted(RetryCause::ReusedClosed, ProxyError::Closed)
+            }
             Failure::Refused if may_repeat => {
                 Missed::Unstarted(RetryCause::RefusedStream, ProxyError::Closed)
             }
@@ -231,7 +234,7 @@ impl Exchange {
                 self.slot.take().into_iter().for_each(free_after_news);
                 Missed::Failed(ProxyError::Closed)
             }
-            Failure::Refused => Missed::Failed(ProxyError::Closed),
+            Failure::Refused | Failure::Unsent => Missed::Failed(ProxyError::Closed),
             Failure::Unreachable(_) => Missed::Failed(ProxyError::Unreachable),
             Failure::Invalid(_) | Failure::Body => Missed::Failed(ProxyError::Invalid),
         }
@@ -262,7 +265,12 @@ impl Exchange {
     async fn move_on(&mut self, cause: RetryCause) -> bool {
         let Some(slot) = self.slot.take() else { return false };
         let next = match slot.on_another_replica() {
-            Ok(other) => Some(other),
+            Ok((other, old)) => {
+                if cause == RetryCause::ReusedClosed {
+                    free_after_news(old);
+                }
+                Some(other)
+            }
             Err(same) if cause == RetryCause::ConnectFailed && self.may_wait_for_another(&same) => {
                 drop(same);
                 wait_again(&self.version.state, self.queue_left).await

@@ -195,6 +195,8 @@ pub(crate) fn manage_status(parts: &mut response::Parts) {
     parts.headers.insert(MODEL_ERROR_STATUS, HeaderValue::from(parts.status.as_u16()));
     parts.headers.insert(MODEL_ERROR_REASON, HeaderValue::from_static(reason));
     parts.status = StatusCode::FAILED_DEPENDENCY;
+    // The model's own words belong to the model's status.
+    parts.extensions.remove::<hyper::ext::ReasonPhrase>();
 }
 
 #[cfg(test)]

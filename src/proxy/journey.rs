@@ -95,11 +95,10 @@ pub(super) async fn handle(
     if !asked.http2 && response.extensions().get::<Gone>().is_some() {
         return Err(Gone);
     }
-    if client.worker.proxy.lifecycle.phase() > Phase::Serving && !asked.http2 {
-        close_after(&mut response);
-    }
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         client.state.becomes_other();
+    } else if client.worker.proxy.lifecycle.phase() > Phase::Serving && !asked.http2 {
+        close_after(&mut response);
     }
     if is_http2_head {
         // hyper leaves out the body of such an answer for HTTP/1 only; clients take DATA frames

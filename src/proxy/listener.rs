@@ -19,6 +19,8 @@ const BACKLOG: i32 = 4096;
 /// First and longest pause after accepting failed, for example for lack of file descriptors.
 const ACCEPT_PAUSE_MIN: Duration = Duration::from_millis(50);
 const ACCEPT_PAUSE_MAX: Duration = Duration::from_secs(1);
+/// How long the connections that the kernel has accepted already may take to be reported.
+const REST_LIMIT: Duration = Duration::from_millis(5);
 /// How often a full router looks whether a connection has ended.
 const FULL_PAUSE: Duration = Duration::from_millis(10);
 
@@ -93,7 +95,7 @@ pub(super) async fn accept(worker: Rc<Worker>, listener: TcpListener) {
     };
     // Without a budget: what the kernel holds is taken in one go, however much it is.
     let rest = tokio::task::unconstrained(rest);
-    drop(tokio::time::timeout(Duration::ZERO, rest).await);
+    drop(tokio::time::timeout(REST_LIMIT, rest).await);
 }
 
 async fn accept_one(worker: &Rc<Worker>, listener: &TcpListener, pause: &mut Duration) {
@@ -104,10 +106,9 @@ async fn accept_one(worker: &Rc<Worker>, listener: &TcpListener, pause: &mut Dur
     match listener.accept().await {
         Ok((stream, _)) => {
             *pause = ACCEPT_PAUSE_MIN;
-            count.fetch_add(1, Ordering::AcqRel);
+            let counted = Counted::new(worker);
             let worker = Rc::clone(worker);
             tokio::task::spawn_local(async move {
-                let counted = Counted(Rc::clone(&worker));
                 serve(worker, stream).await;
                 drop(counted);
             });
@@ -121,7 +122,14 @@ async fn accept_one(worker: &Rc<Worker>, listener: &TcpListener, pause: &mut Dur
 }
 
 /// A connection in the count, also when its task ends by a panic.
-struct Counted(Rc<Worker>);
+pub(super) struct Counted(Rc<Worker>);
+
+impl Counted {
+    pub(super) fn new(worker: &Rc<Worker>) -> Self {
+        worker.proxy.connections.fetch_add(1, Ordering::AcqRel);
+        Self(Rc::clone(worker))
+    }
+}
 
 impl Drop for Counted {
     fn drop(&mut self) {

@@ -173,6 +173,13 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
+        if self.status == 0 {
+            // Nobody has said how it ended: its client left and everything was dropped.
+            let panicked = std::thread::panicking();
+            let (status, reason) =
+                if panicked { (500, Reason::Internal) } else { (499, Reason::ClientGone) };
+            self.ends_with(status, reason);
+        }
         let total = self.done.unwrap_or_else(Instant::now).duration_since(self.started);
         self.count(total);
         if let Some(details) = self.details.take() {

@@ -15,7 +15,7 @@ use std::{
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use tokio::time::Sleep;
+use tokio::{task::AbortHandle, time::Sleep};
 
 use super::{
     answer::grpc_trailers,
@@ -51,6 +51,16 @@ enum Content {
     Watched(Rc<RefCell<Watched>>),
 }
 
+/// The task that watches a body; it ends with the body.
+#[derive(Debug)]
+struct Watch(AbortHandle);
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 /// A body of an HTTP/2 answer, which its client may stop reading.
 #[derive(Debug)]
 struct Watched {
@@ -59,6 +69,8 @@ struct Watched {
     taken: Option<tokio::time::Instant>,
     /// Whether the client was given up.
     given_up: bool,
+    /// Held for its drop.
+    watch: Option<Watch>,
 }
 
 /// The answer was cut off; hyper closes or resets, so that the client can tell.
@@ -132,9 +144,10 @@ impl Reply {
         if body.flow.is_none() {
             return Self { content: Content::Model(body), client };
         }
-        let watched = Watched { body, taken: None, given_up: false };
+        let watched = Watched { body, taken: None, given_up: false, watch: None };
         let watched = Rc::new(RefCell::new(watched));
-        tokio::task::spawn_local(watch(Rc::downgrade(&watched), limit));
+        let task = tokio::task::spawn_local(watch(Rc::downgrade(&watched), limit));
+        watched.borrow_mut().watch = Some(Watch(task.abort_handle()));
         Self { content: Content::Watched(watched), client }
     }
 

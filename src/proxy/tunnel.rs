@@ -1,6 +1,6 @@
 //! An upgraded connection: bytes both ways until one side ends or both fall silent.
 
-use std::{cell::Cell, io, rc::Rc, time::Duration};
+use std::{cell::Cell, io, rc::Rc, sync::Arc, time::Duration};
 
 use http::{Response, response::Parts};
 use hyper::upgrade::OnUpgrade;
@@ -10,8 +10,14 @@ use tokio::{
     time::Instant,
 };
 
-use super::reply::{Flow, Reply};
+use super::{
+    listener::Counted,
+    reply::{Flow, Reply},
+};
+use crate::telemetry::Open;
 
+/// A tunnel always has its version's idle limit; this bounds it all the same.
+const IDLE_MAX: Duration = Duration::from_secs(3600);
 /// Buffer of one direction.
 const BUFFER_BYTES: usize = 16 * 1024;
 
@@ -30,7 +36,10 @@ pub(crate) fn open(
 }
 
 async fn run(client: OnUpgrade, replica: OnUpgrade, mut flow: Box<Flow>) {
-    let idle = flow.patience.idle.unwrap_or(Duration::MAX);
+    let metrics = Arc::clone(&flow.worker.proxy.metrics);
+    let _open = Open::count(&metrics.connections.websocket);
+    let _counted = Counted::new(&flow.worker);
+    let idle = flow.patience.idle.unwrap_or(IDLE_MAX);
     if let (Ok(client), Ok(replica)) = tokio::join!(client, replica) {
         let (up, down) = relay(TokioIo::new(client), TokioIo::new(replica), idle).await;
         flow.record.request_bytes = up;

@@ -67,20 +67,27 @@ fn run(proxy: Arc<Proxy>, listener: std::net::TcpListener) -> io::Result<()> {
     })
 }
 
-/// Waits for the last request, or for the order to stop, and then for its bytes to leave.
+/// Waits for the last request, or for the order to stop, and then for its bytes to leave. A request
+/// that begins meanwhile, on a connection accepted before, is waited for like the others.
 async fn farewell(worker: &Worker) {
     let lifecycle = &worker.proxy.lifecycle;
-    tokio::select! {
-        () = lifecycle.idle() => {}
-        () = lifecycle.reached(Phase::Stopped) => {}
-    }
     let connections = || worker.proxy.connections.load(std::sync::atomic::Ordering::Acquire);
-    let gone = async {
-        while connections() > 0 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+    loop {
+        tokio::select! {
+            () = lifecycle.idle() => {}
+            () = lifecycle.reached(Phase::Stopped) => {}
         }
-    };
-    drop(tokio::time::timeout(FAREWELL, gone).await);
+        let stopped = lifecycle.phase() == Phase::Stopped;
+        let gone = async {
+            while connections() > 0 && (stopped || lifecycle.requests() == 0) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        drop(tokio::time::timeout(FAREWELL, gone).await);
+        if stopped || lifecycle.requests() == 0 {
+            return;
+        }
+    }
 }
 
 impl Worker {

@@ -46,10 +46,10 @@ impl Slot {
         self.version.note_service(busy);
     }
 
-    /// A slot on another replica, where one has room at this moment; this one is then given back.
-    pub fn on_another_replica(self) -> Result<Self, Self> {
+    /// A slot on another replica, where one has room at this moment, and this one beside it.
+    pub fn on_another_replica(self) -> Result<(Self, Self), Self> {
         match self.version.take_except(self.index) {
-            Some(other) => Ok(other),
+            Some(other) => Ok((other, self)),
             None => Err(self),
         }
     }

@@ -246,6 +246,8 @@ impl VersionState {
     pub(super) fn leave(&self) {
         let mut inner = self.inner.lock();
         inner.leaving = true;
+        // Whoever still comes by an old route finds nothing to wait for.
+        inner.may_recover = false;
         inner.pressure_above = u32::MAX;
         let idle = inner.settle_all();
         drop(inner);
@@ -431,8 +433,16 @@ impl Inner {
 impl Waiting {
     /// Gives up the place. A slot that was handed over in the same moment is returned, not lost.
     pub fn give_up(mut self) -> Option<Slot> {
-        self.version.inner.lock().queue.leave(self.place);
+        self.leave();
         self.slot.try_recv().ok()
+    }
+
+    fn leave(&self) {
+        let mut inner = self.version.inner.lock();
+        let left = inner.queue.leave(self.place);
+        let idle = if left && inner.leaving { inner.settle_all() } else { Vec::new() };
+        drop(inner);
+        self.version.finish(None, idle);
     }
 
     /// The version whose slot is awaited.
@@ -455,11 +465,7 @@ impl Future for Waiting {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        let mut inner = self.version.inner.lock();
-        let left = inner.queue.leave(self.place);
-        let idle = if left && inner.leaving { inner.settle_all() } else { Vec::new() };
-        drop(inner);
-        self.version.finish(None, idle);
+        self.leave();
     }
 }
 

@@ -25,6 +25,10 @@ const BUFFER_BYTES_MAX: usize = 128 * 1024;
 const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
 /// Flow-control window of a whole HTTP/2 connection from a replica.
 const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+/// How often a busy HTTP/2 connection to a replica is asked whether it lives, and how long that may
+/// take: a host that is gone without a word must not hold calls until TCP gives up.
+const PING_EVERY: Duration = Duration::from_secs(10);
+const PING_TIMEOUT: Duration = Duration::from_secs(5);
 /// Fields of a replica's answer.
 const ANSWER_FIELDS_MAX: usize = 128;
 
@@ -52,6 +56,9 @@ pub enum Failure {
         /// Whether the connection had served a request before.
         reused: bool,
     },
+    /// The connection ended before anything of the request was written.
+    #[error("the connection closed before the request was sent")]
+    Unsent,
     /// HTTP/2: the replica said that it did not begin (`REFUSED_STREAM`, RFC 9113 §8.7).
     #[error("the replica refused the stream")]
     Refused,
@@ -134,6 +141,8 @@ where
                     .timer(TokioTimer::new())
                     .initial_stream_window_size(STREAM_WINDOW_BYTES)
                     .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+                    .keep_alive_interval(PING_EVERY)
+                    .keep_alive_timeout(PING_TIMEOUT)
                     .handshake(io)
                     .await
                     .map_err(io::Error::other)?;
@@ -207,9 +216,16 @@ where
     }
 
     fn judge(&self, error: hyper::Error, received_before: u64) -> Failure {
+        if error.is_canceled() {
+            return Failure::Unsent;
+        }
         if let Some(stream) = error.source().and_then(|e| e.downcast_ref::<h2::Error>()) {
             return match stream.reason() {
                 Some(h2::Reason::REFUSED_STREAM) => Failure::Refused,
+                // A replica that leaves in order does not touch later streams (RFC 9113 §6.8).
+                Some(h2::Reason::NO_ERROR) if stream.is_go_away() && stream.is_remote() => {
+                    Failure::Refused
+                }
                 Some(_) if !stream.is_io() => Failure::Invalid(error),
                 _ => Failure::Closed { after: self.socket.since_write(), reused: self.reused },
             };
