@@ -28,7 +28,7 @@ use tokio::{
 use super::{
     answer::raw_answer,
     head,
-    raw_head::{RawFault, RawHeads},
+    raw_head::{RawFault, RawHeads, Where},
     settings::Settings,
 };
 use crate::{
@@ -179,6 +179,8 @@ pub(crate) struct ClientIo {
     prefix: Bytes,
     /// Looks at heads before hyper does.
     heads: RawHeads,
+    /// Whether they found a fault: nothing more is read.
+    refused: bool,
     /// Our own bytes, in place of hyper's.
     pending: Bytes,
     read_alarm: Alarm,
@@ -201,6 +203,7 @@ impl ClientIo {
             state,
             prefix,
             heads: RawHeads::default(),
+            refused: false,
             pending: Bytes::new(),
             read_alarm: Alarm::default(),
             write_alarm: Alarm::default(),
@@ -217,11 +220,19 @@ impl ClientIo {
         if self.state.doing() == Doing::Other {
             return Ok(());
         }
-        let Err((fault, good)) = self.heads.follow(buf.filled().split_at(before).1) else {
+        let Err((place, fault)) = self.heads.follow(buf.filled().split_at(before).1) else {
             return Ok(());
         };
+        let good = match place {
+            Where::Head(good) => {
+                *self.state.0.raw_fault.lock() = Some(fault);
+                good
+            }
+            // The request is answered like any other with a malformed body.
+            Where::Body => 0,
+        };
+        self.refused = true;
         buf.set_filled(before + good);
-        *self.state.0.raw_fault.lock() = Some(fault);
         if good > 0 {
             return Ok(());
         }
@@ -301,7 +312,7 @@ impl AsyncRead for ClientIo {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.state.raw_fault().is_some() {
+        if self.refused {
             return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
         }
         let before = buf.filled().len();

@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 
-use http::{HeaderMap, HeaderName, Method, Version, header, request::Parts, uri::Authority};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Version, header, request::Parts, uri::Authority,
+};
 
 use super::{
     error::ProxyError,
@@ -13,6 +15,9 @@ use super::{
 pub(crate) const GRPC_ROUTE: HeaderName = HeaderName::from_static("x-ms-aml-grpc-service-route");
 /// Pins a version (contract §2).
 pub(crate) const PIN: HeaderName = HeaderName::from_static("azureml-model-deployment");
+
+/// The longest registered method has 17 characters (`UPDATEREDIRECTREF`).
+const METHOD_BYTES_MAX: usize = 32;
 
 /// What kind of exchange a request asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +35,9 @@ pub(crate) enum Kind {
 pub(crate) fn check(parts: &Parts) -> Result<(), ProxyError> {
     if matches!(parts.method, Method::TRACE | Method::CONNECT) {
         return Err(ProxyError::Method(parts.method.clone()));
+    }
+    if parts.method.as_str().len() > METHOD_BYTES_MAX {
+        return Err(malformed("the method is longer than any that exists"));
     }
     let target = target_length(parts);
     if target > TARGET_BYTES_MAX {
@@ -75,6 +83,20 @@ fn check_framing(headers: &HeaderMap) -> Result<(), ProxyError> {
         return Err(malformed("Content-Length and Transfer-Encoding are both present; send one"));
     }
     Ok(())
+}
+
+/// A field of which the router reads the value, and which must therefore not be there twice.
+pub(crate) fn single<'h>(
+    headers: &'h HeaderMap,
+    name: &HeaderName,
+) -> Result<Option<&'h HeaderValue>, ProxyError> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next();
+    if values.next().is_some() {
+        let text = format!("{name} is sent twice");
+        return Err(ProxyError::Malformed(text.into()));
+    }
+    Ok(first)
 }
 
 /// The one authority that counts: `:authority` or an absolute target before `Host` (RFC 9112

@@ -238,7 +238,7 @@ fn locate<'r>(
 ) -> Result<(&'r Arc<LiveEndpoint>, Rest<'r>), ProxyError> {
     let path = parts.uri.path();
     if kind == Kind::Grpc
-        && let Some(route) = parts.headers.get(GRPC_ROUTE)
+        && let Some(route) = head::single(&parts.headers, &GRPC_ROUTE)?
     {
         let route = route.to_str().map_err(|_| head::malformed("the gRPC route is not ASCII"))?;
         routing::check_path(route)?;

@@ -6,9 +6,11 @@
 //! of us another proxy may have read the same bytes as two requests (RFC 9112 §11.2). So such heads
 //! are refused.
 //!
-//! How: lines are looked at in place as they are read. A head that was pipelined behind a body of
-//! unknown length is not looked at, because where it begins is known to hyper alone; it is framed
-//! anew like all others.
+//! The same holds for the lines of a chunked body: a trailer section that one side sees end at a
+//! bare LF and the other at CR LF hides a request (RFC 9112 §7.1).
+//!
+//! How: lines are looked at in place as they are read, payload is only counted. Where the framing
+//! is not understood here, hyper refuses it, and nothing more is looked at.
 
 use super::{
     error::ProxyError,
@@ -42,6 +44,15 @@ impl RawFault {
 /// far less than the rest.
 const REQUEST_LINE_BYTES_MAX: usize = TARGET_BYTES_MAX + 64;
 
+/// Where a fault is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Where {
+    /// In a head that begins behind this many of the bytes; those belong to good requests.
+    Head(usize),
+    /// In the body of a request that hyper has begun to hand over.
+    Body,
+}
+
 /// Follows the bytes of one connection.
 #[derive(Debug, Default)]
 pub(crate) struct RawHeads {
@@ -61,14 +72,21 @@ enum Place {
     Head,
     /// In a body with this much left.
     Body(u64),
-    /// Only hyper knows.
+    /// Before the size of a chunk.
+    ChunkSize,
+    /// In a chunk with this much left.
+    Chunk(u64),
+    /// At the line end behind a chunk.
+    ChunkEnd,
+    /// Behind the last chunk.
+    Trailers,
+    /// Only hyper knows: it will refuse what comes.
     Unknown,
 }
 
 impl RawHeads {
-    /// Looks at bytes in the order in which they are read. With a fault comes how many of these
-    /// bytes stand before the head that has it: they belong to good requests.
-    pub(crate) fn follow(&mut self, mut bytes: &[u8]) -> Result<(), (RawFault, usize)> {
+    /// Looks at bytes in the order in which they are read. With a fault comes where it is.
+    pub(crate) fn follow(&mut self, mut bytes: &[u8]) -> Result<(), (Where, RawFault)> {
         let total = bytes.len();
         let mut head_at = 0;
         while !bytes.is_empty() {
@@ -83,7 +101,18 @@ impl RawHeads {
                     let left = left - passed as u64;
                     self.place = if left == 0 { Place::Head } else { Place::Body(left) };
                 }
-                Place::Head => bytes = self.line(bytes).map_err(|fault| (fault, head_at))?,
+                Place::Chunk(left) => {
+                    let passed = usize::try_from(left).map_or(bytes.len(), |l| l.min(bytes.len()));
+                    bytes = bytes.split_at(passed).1;
+                    let left = left - passed as u64;
+                    self.place = if left == 0 { Place::ChunkEnd } else { Place::Chunk(left) };
+                }
+                Place::Head => {
+                    bytes = self.line(bytes).map_err(|fault| (Where::Head(head_at), fault))?;
+                }
+                Place::ChunkSize | Place::ChunkEnd | Place::Trailers => {
+                    bytes = self.line(bytes).map_err(|fault| (Where::Body, fault))?;
+                }
             }
         }
         Ok(())
@@ -93,7 +122,8 @@ impl RawHeads {
     fn line<'b>(&mut self, bytes: &'b [u8]) -> Result<&'b [u8], RawFault> {
         let Some(end) = memchr::memchr(b'\n', bytes) else {
             let length = self.carry.len() + bytes.len();
-            if !self.seen_line && length > REQUEST_LINE_BYTES_MAX {
+            let in_head = self.place == Place::Head;
+            if in_head && !self.seen_line && length > REQUEST_LINE_BYTES_MAX {
                 return Err(RawFault::EndlessTarget);
             }
             if length > HEAD_BYTES_MAX {
@@ -119,6 +149,23 @@ impl RawHeads {
         let content = line.strip_suffix(b"\r\n").ok_or(RawFault::BareLineEnd)?;
         if memchr::memchr(b'\r', content).is_some() {
             return Err(RawFault::BareLineEnd);
+        }
+        match self.place {
+            Place::ChunkSize => {
+                self.place = after_size(content);
+                return Ok(());
+            }
+            Place::ChunkEnd => {
+                self.place = if content.is_empty() { Place::ChunkSize } else { Place::Unknown };
+                return Ok(());
+            }
+            Place::Trailers => {
+                if content.is_empty() {
+                    self.place = Place::Head;
+                }
+                return Ok(());
+            }
+            Place::Head | Place::Body(_) | Place::Chunk(_) | Place::Unknown => {}
         }
         if content.is_empty() {
             // Empty lines before the request line are allowed (RFC 9112 §2.2).
@@ -148,11 +195,24 @@ impl RawHeads {
     fn end_of_head(&mut self) {
         let unreadable = self.lengths > 0 && self.length.is_none();
         self.place = match self.length {
-            _ if self.chunked || unreadable => Place::Unknown,
+            _ if self.chunked => Place::ChunkSize,
+            _ if unreadable => Place::Unknown,
             Some(length) if length > 0 => Place::Body(length),
             _ => Place::Head,
         };
         (self.seen_line, self.length, self.lengths) = (false, None, 0);
+        self.chunked = false;
+    }
+}
+
+/// What follows the size line of a chunk.
+fn after_size(line: &[u8]) -> Place {
+    let digits = line.split(|b| *b == b';').next().unwrap_or_default().trim_ascii_end();
+    let size = std::str::from_utf8(digits).ok().and_then(|d| u64::from_str_radix(d, 16).ok());
+    match size {
+        Some(0) => Place::Trailers,
+        Some(size) => Place::Chunk(size),
+        None => Place::Unknown,
     }
 }
 
@@ -172,7 +232,7 @@ mod tests {
     const GOOD: &str = "\r\nPOST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\na\nbGET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
     fn verdict(text: &str) -> Result<(), RawFault> {
-        RawHeads::default().follow(text.as_bytes()).map_err(|(fault, _)| fault)
+        RawHeads::default().follow(text.as_bytes()).map_err(|(_, fault)| fault)
     }
 
     #[test]
@@ -217,10 +277,22 @@ mod tests {
     }
 
     #[test]
+    fn a_line_feed_alone_ends_nothing_in_a_chunked_body() {
+        let head = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
+        for bad in ["3\nabc\r\n0\r\n\r\n", "3\r\nabc\n0\r\n\r\n", "0\r\n\n", "0\r\nX: y\n\r\n"] {
+            let found = RawHeads::default().follow(format!("{head}{bad}").as_bytes());
+            assert_eq!(found, Err((Where::Body, RawFault::BareLineEnd)), "{bad:?}");
+        }
+        let good = format!("{head}3;x=y\r\na\nb\r\n0\r\nX: y\r\n\r\n");
+        assert_eq!(verdict(&good), Ok(()));
+        assert!(verdict(&format!("{good}GET / HTTP/1.1\n\n")).is_err(), "the next head is found");
+    }
+
+    #[test]
     fn a_bad_head_behind_a_body_of_known_length_is_found() {
         let text = format!("{GOOD}GET / HTTP/1.1\n\n");
         let found = RawHeads::default().follow(text.as_bytes());
-        assert_eq!(found, Err((RawFault::BareLineEnd, GOOD.len())));
+        assert_eq!(found, Err((Where::Head(GOOD.len()), RawFault::BareLineEnd)));
     }
 
     proptest! {

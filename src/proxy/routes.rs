@@ -174,7 +174,7 @@ impl Routes {
 impl LiveEndpoint {
     /// The version for this request: the pinned one, the sticky one, or the next of the split.
     pub(super) fn choose(&self, headers: &HeaderMap) -> Result<&Arc<LiveVersion>, ProxyError> {
-        if let Some(pin) = headers.get(head::PIN) {
+        if let Some(pin) = head::single(headers, &head::PIN)? {
             // Whoever names a version wants that one or an error, not the default in its place.
             return self.versions.get(self.pinned(pin)?).ok_or(ProxyError::Internal);
         }

@@ -239,6 +239,10 @@ pub(super) fn read(file: &Path) -> Result<String, String> {
     if metadata.is_dir() {
         return Err("is a folder; name the files in it".to_owned());
     }
+    if !metadata.is_file() {
+        // Opening a pipe would wait for a writer, and with it everything else on this thread.
+        return Err("is not a regular file".to_owned());
+    }
     let mut bytes = Vec::new();
     // One byte more than allowed tells a file of the largest size from a larger one.
     let limit = FILE_BYTES_MAX as u64 + 1;
