@@ -189,8 +189,8 @@ impl Scaled {
         self.lost_order.take() != Some(verdict.to)
     }
 
-    /// Drains the surplus over `to`. A victim ends when it is idle; one that never gets idle is
-    /// ended by the platform's own bound, so nothing here waits for it.
+    /// Drains the surplus over `to`. A victim ends when it is idle, however long that takes: its
+    /// requests have their own limits, and an endless stream is somebody's work.
     fn shrink(&mut self, version: &Version, to: u32, room: &Room) {
         let surplus = self.counted(version).saturating_sub(to);
         let views: Vec<_> = self.counting(version).map(|replica| view(replica, room)).collect();

@@ -23,7 +23,7 @@ use super::{
     error::ProxyError,
     exchange::{Held, free_after_news},
     record::Record,
-    upload::{Upload, UploadState},
+    upload::{Upload, UploadState, is_malformed},
     worker::Worker,
 };
 use crate::{
@@ -83,6 +83,8 @@ pub(crate) struct CutOff;
 pub(crate) struct ModelBody {
     incoming: Option<Incoming>,
     flow: Option<Box<Flow>>,
+    /// Whether the answer was cut off, which hyper is told one poll later.
+    cut: bool,
 }
 
 /// What is held while a replica answers.
@@ -94,7 +96,7 @@ pub(crate) struct Flow {
     pub(crate) slot: Slot,
     pub(crate) slot_since: Instant,
     pub(crate) upload: Rc<UploadState>,
-    /// The answer's `Keep-Alive` field; `None` inside: not reusable at all.
+    /// Whether the connection serves another request after this one.
     pub(crate) keep: Keep,
     pub(crate) patience: Patience,
     pub(crate) on_disconnect: OnDisconnect,
@@ -131,7 +133,7 @@ impl Reply {
 
     /// A body from a replica.
     pub(crate) fn model(incoming: Incoming, flow: Box<Flow>) -> Self {
-        let mut body = ModelBody { incoming: Some(incoming), flow: Some(flow) };
+        let mut body = ModelBody { incoming: Some(incoming), flow: Some(flow), cut: false };
         body.finish_if_ended();
         Self { content: Content::Model(body), client: None }
     }
@@ -227,7 +229,8 @@ async fn watch(watched: Weak<RefCell<Watched>>, limit: Duration) {
         if until <= now {
             watched.given_up = true;
             // Its drop does what a client that leaves causes.
-            drop(std::mem::replace(&mut watched.body, ModelBody { incoming: None, flow: None }));
+            let given_up = ModelBody { incoming: None, flow: None, cut: true };
+            drop(std::mem::replace(&mut watched.body, given_up));
             return;
         }
     }
@@ -235,7 +238,7 @@ async fn watch(watched: Weak<RefCell<Watched>>, limit: Duration) {
 
 impl ModelBody {
     fn is_ended(&self) -> bool {
-        self.incoming.as_ref().is_none_or(Body::is_end_stream)
+        !self.cut && self.incoming.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -243,6 +246,9 @@ impl ModelBody {
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
+        if self.cut {
+            return Poll::Ready(Some(Err(CutOff)));
+        }
         let Some(incoming) = &mut self.incoming else { return Poll::Ready(None) };
         match Pin::new(incoming).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
@@ -257,10 +263,18 @@ impl ModelBody {
                 self.finish();
                 Poll::Ready(None)
             }
-            Poll::Ready(Some(Err(_))) => {
+            Poll::Ready(Some(Err(error))) => {
                 // The replica's stream ends as well when the client's part of it is at fault.
                 let fault = self.flow.as_ref().and_then(|flow| flow.upload.error());
-                Poll::Ready(Some(self.cut_off(&fault.unwrap_or(ProxyError::Closed))))
+                let error = fault.unwrap_or_else(|| broken_answer(&error));
+                if let Ok(trailers) = self.cut_off(&error) {
+                    return Poll::Ready(Some(Ok(trailers)));
+                }
+                // hyper drops what it has not flushed when a body fails: an answer that breaks in
+                // its first bytes would be nothing at all, not even a status.
+                self.cut = true;
+                cx.waker().wake_by_ref();
+                Poll::Pending
             }
             Poll::Pending => self.poll_patience(cx),
         }
@@ -322,6 +336,7 @@ impl Drop for ModelBody {
                 tokio::task::spawn_local(read_to_end(ModelBody {
                     incoming: Some(incoming),
                     flow: Some(flow),
+                    cut: false,
                 }));
             }
             OnDisconnect::Cancel => {
@@ -329,6 +344,11 @@ impl Drop for ModelBody {
             }
         }
     }
+}
+
+/// Whether a body that failed was not what it should be, or only ended too early.
+fn broken_answer(error: &hyper::Error) -> ProxyError {
+    if is_malformed(error) { ProxyError::Invalid } else { ProxyError::Closed }
 }
 
 /// Follows the work of a replica whose client has left; `poll_next` ends it at the deadline.

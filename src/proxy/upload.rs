@@ -272,18 +272,22 @@ impl Inner {
 /// Whose fault a broken body is: always the client's, but a connection that ended is told from
 /// bytes that are not chunks.
 fn judge(error: &hyper::Error) -> UploadFault {
+    if is_malformed(error) { UploadFault::Malformed } else { UploadFault::CutOff }
+}
+
+/// Whether a body failed because its bytes are not what they should be, and not because they ended.
+pub(super) fn is_malformed(error: &hyper::Error) -> bool {
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
         if let Some(io) = cause.downcast_ref::<std::io::Error>() {
-            let malformed = matches!(
+            return matches!(
                 io.kind(),
                 std::io::ErrorKind::InvalidInput | std::io::ErrorKind::InvalidData
             );
-            return if malformed { UploadFault::Malformed } else { UploadFault::CutOff };
         }
         source = cause.source();
     }
-    if error.is_parse() { UploadFault::Malformed } else { UploadFault::CutOff }
+    error.is_parse()
 }
 
 impl Body for Upload {

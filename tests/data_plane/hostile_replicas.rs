@@ -165,6 +165,17 @@ fn a_truncated_answer_is_visibly_cut_off() {
 }
 
 #[test]
+fn an_answer_that_breaks_at_once_still_has_its_status() {
+    let world = world();
+    let bytes = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nZZ\r\n";
+    script(&world, "broken-at-once", bytes, &[]);
+    for _ in 0..5 {
+        let answer = asked(&world, "broken-at-once");
+        assert_eq!((answer.status, answer.complete), (200, false), "{answer:?}");
+    }
+}
+
+#[test]
 fn an_answer_before_the_upload_is_read_is_passed_on() {
     let world = world();
     // A replica of its own: it swallows whatever else is sent to it on that connection, and with
