@@ -7,12 +7,10 @@
 
 use std::{
     future::Future,
-    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicU8, AtomicUsize, Ordering},
     },
-    task::{Poll, Waker},
     time::Duration,
 };
 
@@ -111,29 +109,17 @@ impl Lifecycle {
         });
     }
 
-    /// Resolves once the phase is `phase` or later. Cheap to poll again: the data plane does so
-    /// with every step of a connection, and watching takes a lock, so it is done once for each
-    /// waker and phase.
+    /// Resolves once the phase is `phase` or later.
     pub async fn reached(&self, phase: Phase) {
+        if self.phase() >= phase {
+            return;
+        }
         let mut watcher = self.0.phase.subscribe();
-        let mut watch = pin!(watcher.wait_for(|now| *now >= phase));
-        let mut watched: Option<(Waker, Phase)> = None;
-        std::future::poll_fn(|cx| {
-            let now = self.phase();
-            if now >= phase {
-                return Poll::Ready(());
-            }
-            let is_watched = watched
-                .as_ref()
-                .is_some_and(|(waker, since)| *since == now && waker.will_wake(cx.waker()));
-            if is_watched {
-                return Poll::Pending;
-            }
-            watched = Some((cx.waker().clone(), now));
-            // An error would mean that the sender is gone, but `self` holds it.
-            watch.as_mut().poll(cx).map(drop)
-        })
-        .await;
+        // Every poll goes through to the channel, which takes a lock. Remembering that a phase is
+        // watched already would save it, and would lose the next phase when two follow each other
+        // so fast that the wake for the first finds it remembered.
+        // An error would mean that the sender is gone, but `self` holds it.
+        drop(watcher.wait_for(|now| *now >= phase).await);
     }
 
     /// Runs a control-plane task on the current runtime until it ends or the process stops. It
@@ -259,6 +245,8 @@ fn report(ended: Result<(), tokio::task::JoinError>) {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
     use super::*;
 
     #[test]
@@ -291,6 +279,38 @@ mod tests {
         }
         let enter = async { life.enter(Phase::Closing) };
         tokio::join!(waiting, enter);
+    }
+
+    #[test]
+    fn no_phase_is_missed_however_fast_they_follow() {
+        for _ in 0..300 {
+            let life = Lifecycle::new();
+            let waiting = life.clone();
+            let thread = std::thread::spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+                runtime.unwrap().block_on(async {
+                    // Polls the wait again and again while the phases change, then only wakes do.
+                    let busy = async {
+                        for _ in 0..300 {
+                            tokio::task::yield_now().await;
+                        }
+                        std::future::pending::<()>().await;
+                    };
+                    let reached = async {
+                        tokio::select! {
+                            biased;
+                            () = waiting.reached(Phase::Closing) => {}
+                            () = busy => {}
+                        }
+                    };
+                    tokio::time::timeout(Duration::from_secs(10), reached).await.is_ok()
+                })
+            });
+            std::thread::yield_now();
+            life.enter(Phase::Draining);
+            life.enter(Phase::Closing);
+            assert!(thread.join().unwrap(), "a wake was lost");
+        }
     }
 
     #[tokio::test]
