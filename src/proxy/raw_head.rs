@@ -96,15 +96,11 @@ impl RawHeads {
             match self.place {
                 Place::Unknown => return Ok(()),
                 Place::Body(left) => {
-                    let passed = usize::try_from(left).map_or(bytes.len(), |l| l.min(bytes.len()));
-                    bytes = bytes.split_at(passed).1;
-                    let left = left - passed as u64;
+                    let left = pass(&mut bytes, left);
                     self.place = if left == 0 { Place::Head } else { Place::Body(left) };
                 }
                 Place::Chunk(left) => {
-                    let passed = usize::try_from(left).map_or(bytes.len(), |l| l.min(bytes.len()));
-                    bytes = bytes.split_at(passed).1;
-                    let left = left - passed as u64;
+                    let left = pass(&mut bytes, left);
                     self.place = if left == 0 { Place::ChunkEnd } else { Place::Chunk(left) };
                 }
                 Place::Head => {
@@ -203,6 +199,13 @@ impl RawHeads {
         (self.seen_line, self.length, self.lengths) = (false, None, 0);
         self.chunked = false;
     }
+}
+
+/// Passes over payload; returns how much of it is still to come.
+fn pass(bytes: &mut &[u8], left: u64) -> u64 {
+    let passed = usize::try_from(left).map_or(bytes.len(), |left| left.min(bytes.len()));
+    *bytes = bytes.split_at(passed).1;
+    left - passed as u64
 }
 
 /// What follows the size line of a chunk.

@@ -444,11 +444,6 @@ impl Waiting {
         drop(inner);
         self.version.finish(None, idle);
     }
-
-    /// The version whose slot is awaited.
-    pub fn version(&self) -> &Arc<VersionState> {
-        &self.version
-    }
 }
 
 impl Future for Waiting {
