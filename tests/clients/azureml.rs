@@ -6,9 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{
-    programs::tool,
-    support::router::{Router, binary},
+use crate::support::{
+    router::{Router, binary},
+    tool::tool,
 };
 
 /// Requests that must all succeed.

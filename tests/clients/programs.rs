@@ -7,24 +7,11 @@ use std::{
 
 use crate::{
     endpoints::{self, KEY},
-    support::router::Router,
+    support::{
+        router::Router,
+        tool::{leave_out, tool},
+    },
 };
-
-/// A tool that a variable names. Without it the test is left out, loudly; in CI that is a failure.
-pub(crate) fn tool(variable: &str, test: &str) -> Option<PathBuf> {
-    if let Some(path) = std::env::var_os(variable).filter(|path| !path.is_empty()) {
-        return Some(path.into());
-    }
-    leave_out(test, &format!("{variable} is not set; ./scripts/test sets it"));
-    None
-}
-
-/// Says that a test is left out; in CI that is a failure.
-pub(crate) fn leave_out(test: &str, why: &str) {
-    let ci = std::env::var("CI").is_ok_and(|ci| ci == "true");
-    assert!(!ci, "{test}: {why}; in CI nothing is left out");
-    eprintln!("!!! LEFT OUT: {test}: {why}");
-}
 
 fn run(program: &Path, file: &str, router: &Router) {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/programs").join(file);
