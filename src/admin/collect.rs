@@ -48,7 +48,7 @@ pub(super) fn set_gauges(state: &AdminState) {
 }
 
 pub(super) fn endpoint_item(view: &dyn View, endpoint: &Endpoint) -> EndpointItem {
-    let shares = effective_percentiles(endpoint);
+    let shares = endpoint.effective_percentiles();
     let traffic: Vec<String> = endpoint
         .versions
         .iter()
@@ -144,7 +144,7 @@ pub(super) fn replica_item(replica: ReplicaView) -> ReplicaItem {
         version: replica.version.to_string(),
         name: replica.name.to_string(),
         id: replica.id.0,
-        address: replica.address.to_string(),
+        address: replica.address.map_or_else(String::new, |address| address.to_string()),
         state: match replica.state {
             ReplicaState::Starting => "starting",
             ReplicaState::Ready => "ready",
@@ -234,15 +234,6 @@ fn slots(version: &Version, load: Option<VersionLoad>) -> u32 {
 fn utilization(load: VersionLoad) -> Option<f64> {
     let work = f64::from(load.busy) + f64::from(load.queued);
     (load.slots > 0).then(|| work / f64::from(load.slots))
-}
-
-/// What is missing to 100 goes to the default version (contract §3).
-fn effective_percentiles(endpoint: &Endpoint) -> Vec<u8> {
-    let written = endpoint.versions.iter().map(|version| version.traffic_percentile);
-    let sum = written.clone().fold(0_u8, u8::saturating_add);
-    let missing = 100_u8.saturating_sub(sum);
-    let rest = |at| if at == endpoint.default_version { missing } else { 0 };
-    written.enumerate().map(|(at, share)| share.saturating_add(rest(at))).collect()
 }
 
 fn ms(duration: Duration) -> u64 {

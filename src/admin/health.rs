@@ -33,6 +33,10 @@ pub(super) async fn readyz(
         };
         written.expect("writing to a string does not fail");
     }
+    if verbose {
+        let age = state.view.catalog_age().as_secs_f64();
+        writeln!(page, "[+]catalog was in step {age:.1} s ago").expect("see above");
+    }
     match (ready, verbose) {
         (true, false) => page.push_str("ok\n"),
         (true, true) => page.push_str("readyz check passed\n"),

@@ -57,6 +57,7 @@ fn version(text: &str, share: u8, replicas: Vec<Replica>) -> Version {
             scale_down_window: Duration::from_secs(60),
         },
         startable: true,
+        rolling: false,
         replicas,
     }
 }
@@ -65,6 +66,7 @@ fn replica(id: u64, state: ReplicaState) -> Replica {
     Replica {
         id: ReplicaId(id),
         name: format!("demo-blue-{id}").into(),
+        ordinal: None,
         http: LOCAL,
         grpc: LOCAL,
         state,
@@ -114,7 +116,7 @@ impl View for Sample {
             version: name("blue"),
             name: Arc::clone(&replica.name),
             id: replica.id,
-            address: replica.http,
+            address: Some(replica.http),
             state: replica.state,
             busy: 1,
             slots: 2,
@@ -332,13 +334,17 @@ async fn readiness_names_what_is_not_met_and_goes_when_the_router_drains() {
     let answer = ask(address, "GET", "/readyz").await;
     assert_eq!((answer.status, answer.body.as_str()), (200, "ok\n"));
     let answer = ask(address, "GET", "/readyz?verbose").await;
-    assert_eq!(answer.body, "[+]catalog ok\n[+]serving ok\nreadyz check passed\n");
+    assert_eq!(
+        answer.body,
+        "[+]catalog ok\n[+]serving ok\n[+]catalog was in step 2.5 s ago\nreadyz check passed\n"
+    );
     state.lifecycle.enter(Phase::Closing);
     let answer = ask(address, "GET", "/readyz?verbose").await;
     assert_eq!(answer.status, 503);
     assert_eq!(
         answer.body,
-        "[+]catalog ok\n[-]serving failed: shutting down\nreadyz check failed\n"
+        "[+]catalog ok\n[-]serving failed: shutting down\n[+]catalog was in step 2.5 s ago\n\
+         readyz check failed\n"
     );
     assert_eq!(ask(address, "GET", "/livez").await.status, 200, "alive while it drains");
     state.lifecycle.enter(Phase::Stopped);

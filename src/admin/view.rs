@@ -40,8 +40,8 @@ pub struct ReplicaView {
     pub name: Arc<str>,
     /// Its id within this router.
     pub id: ReplicaId,
-    /// Where HTTP requests go.
-    pub address: SocketAddr,
+    /// Where HTTP requests go; `None` while it has no address.
+    pub address: Option<SocketAddr>,
     /// Whether it may get work.
     pub state: ReplicaState,
     /// Slots in use.

@@ -11,7 +11,7 @@ use crate::{
     config::{DRAIN_MARGIN, RouterConfig},
     domain::Catalog,
     lifecycle::{Lifecycle, Phase},
-    platform::local::Local,
+    platform::Platform,
     proxy::Workers,
     telemetry::AccessLog,
 };
@@ -57,7 +57,7 @@ impl StopSignals {
 pub(super) struct Running {
     pub(super) lifecycle: Lifecycle,
     pub(super) workers: Workers,
-    pub(super) local: Local,
+    pub(super) platform: Arc<dyn Platform>,
     pub(super) access_log: AccessLog,
     pub(super) catalog: watch::Receiver<Arc<Catalog>>,
 }
@@ -69,7 +69,7 @@ impl Running {
         config: &RouterConfig,
         mut again: StopSignals,
     ) -> anyhow::Result<()> {
-        let Self { lifecycle, workers, local, access_log, catalog } = self;
+        let Self { lifecycle, workers, platform, access_log, catalog } = self;
         let limit = config.drain_timeout.unwrap_or_else(|| longest_request(&catalog));
         lifecycle.enter(Phase::Draining);
         tracing::info!(requests = lifecycle.requests(), "draining");
@@ -87,7 +87,7 @@ impl Running {
             joined.await?;
         }
         if !hurried {
-            again.interrupts(local.shutdown()).await;
+            again.interrupts(platform.shutdown()).await;
         }
         // Replicas that are still there then are killed with the tasks beside them.
         lifecycle.enter(Phase::Stopped);
@@ -97,6 +97,14 @@ impl Running {
         }
         Ok(())
     }
+}
+
+/// Ends a router that was never ready: no request was taken, so nothing has to be finished.
+pub(super) async fn end_early(lifecycle: &Lifecycle) -> anyhow::Result<()> {
+    tracing::info!("stopped before the router was ready");
+    lifecycle.enter(Phase::Stopped);
+    lifecycle.finish_tasks(TASKS_LIMIT).await;
+    Ok(())
 }
 
 fn longest_request(catalog: &watch::Receiver<Arc<Catalog>>) -> Duration {

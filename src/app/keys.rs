@@ -2,15 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-
 use crate::{
     auth,
     domain::{AuthMode, Endpoint, Name},
+    platform,
 };
-
-/// Bytes of a generated key: 256 bits (contract §7).
-const KEY_BYTES: usize = 32;
 
 /// Generated keys by endpoint. They outlive edits of the files and end with the process.
 #[derive(Debug, Default)]
@@ -32,18 +28,19 @@ impl Keyring {
 }
 
 fn generate() -> auth::Key {
-    let bytes: [u8; KEY_BYTES] = rand::random();
-    auth::Key::new(URL_SAFE_NO_PAD.encode(bytes))
+    auth::Key::new(platform::new_key())
 }
 
 #[cfg(test)]
 mod tests {
+    use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+
     use super::*;
 
     #[test]
     fn generated_keys_are_256_bits_and_never_shown_by_debug() {
         let key = generate();
-        assert_eq!(URL_SAFE_NO_PAD.decode(key.reveal()).unwrap().len(), KEY_BYTES);
+        assert_eq!(URL_SAFE_NO_PAD.decode(key.reveal()).unwrap().len(), 32);
         assert_ne!(key.reveal(), generate().reveal());
         assert!(!format!("{key:?}").contains(&key.reveal()));
     }

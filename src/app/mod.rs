@@ -10,7 +10,9 @@
 mod ending;
 mod files;
 mod keys;
+mod source;
 mod start;
 mod view;
 
 pub use start::{Say, run};
+pub use view::router_name;

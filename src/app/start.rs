@@ -1,29 +1,22 @@
 //! The start of the process: everything is made, connected and begun.
 
-use std::{
-    net::SocketAddr,
-    sync::{Arc, OnceLock},
-};
+use std::sync::{Arc, OnceLock};
 
 use anyhow::Context;
-use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 
 use super::{
-    ending::{Running, StopSignals},
-    files::{Files, Ready, tell},
+    ending::{Running, StopSignals, end_early},
+    source::Source,
     view::{Rooms, router_name, started},
 };
 use crate::{
     admin::{self, AdminState, RouterView},
     config::{CLIENT_FILES_PERCENT, RouterConfig},
-    control::{Driver, DriverHandle},
-    domain::{AuthMode, Catalog, CatalogSink, Decision, Name, Signal, SignalSink},
+    control::{DecisionSink, Driver, DriverHandle},
+    domain::{Catalog, CatalogSink, Decision, Signal, SignalSink},
     lifecycle::{Lifecycle, Phase},
-    platform::{
-        Orders as _,
-        local::{self, Local},
-    },
+    platform::{Orders, Platform},
     proxy::{Listeners, Proxy, Workers},
     replica::{AllHere, Registry},
     telemetry::{AccessLog, DecisionLog, Metrics},
@@ -47,23 +40,21 @@ struct Parts {
     catalog: watch::Sender<Arc<Catalog>>,
     signals: mpsc::Receiver<Signal>,
     /// Filled once the platform has started, which needs the registry first.
-    platform: Arc<OnceLock<Local>>,
+    platform: Arc<OnceLock<Beside>>,
     say: Say,
+}
+
+/// The platform as the data plane's signals reach it.
+struct Beside {
+    platform: Arc<dyn Platform>,
+    orders: Arc<dyn Orders>,
 }
 
 /// Runs a router until it is asked to stop. `say` gets what a person at a terminal should read.
 pub async fn run(mut config: RouterConfig, say: Say) -> anyhow::Result<()> {
     bound_connections(&mut config);
     let mut stop = StopSignals::listen().context("cannot listen for signals")?;
-    let binary = std::env::current_exe().context("cannot find the router's own binary")?;
-    let mut files = Files::new(config.files.clone(), binary);
-    let ready = files.load().map_err(|problems| {
-        tell(&say, &problems);
-        match problems.len() {
-            1 => anyhow::anyhow!("the endpoints have a problem, see above"),
-            count => anyhow::anyhow!("the endpoints have {count} problems, see above"),
-        }
-    })?;
+    let source = Source::open(&config, &say)?;
     let listeners = Listeners::bind(config.data, config.workers)?;
     let data = listeners.address();
     let admin_listener = tokio::net::TcpListener::bind(config.admin)
@@ -74,8 +65,14 @@ pub async fn run(mut config: RouterConfig, say: Say) -> anyhow::Result<()> {
         ))?;
     let admin_address = admin_listener.local_addr()?;
     let parts = Parts::make(&config, say)?;
-    greet(&parts.say, &ready, data, admin_address);
-    let running = parts.begin(&config, files, ready, listeners, admin_listener).await?;
+    source.greet(&parts.say, data, admin_address);
+    let lifecycle = parts.lifecycle.clone();
+    let begun = parts.begin(&config, source, listeners, admin_listener);
+    let running = tokio::select! {
+        running = Box::pin(begun) => running?,
+        // Waiting for an API server that is away must not keep the process from ending.
+        () = stop.next() => return end_early(&lifecycle).await,
+    };
     stop.next().await;
     running.end(&config, stop).await
 }
@@ -89,15 +86,15 @@ impl Parts {
             None => AccessLog::off(),
         };
         let (sender, signals) = mpsc::channel(SIGNALS_MAX);
-        let platform = Arc::new(OnceLock::<Local>::new());
+        let platform = Arc::new(OnceLock::<Beside>::new());
         let waiting = Arc::clone(&platform);
         let sink: SignalSink = Arc::new(move |signal| {
             // What is the platform's affair goes there directly: the driver has forgotten a removed
             // version, and a failure that got lost would never be found again.
             match (&signal, waiting.get()) {
-                (Signal::Idle(replica), Some(local)) => local.idle(*replica),
-                (Signal::Failed(replica, generation), Some(local)) => {
-                    local.suspect(*replica, *generation);
+                (Signal::Idle(replica), Some(beside)) => beside.platform.idle(*replica),
+                (Signal::Failed(replica, generation), Some(beside)) => {
+                    beside.orders.suspect(*replica, *generation);
                 }
                 _ => {}
             }
@@ -128,34 +125,33 @@ impl Parts {
     async fn begin(
         self,
         config: &RouterConfig,
-        files: Files,
-        ready: Ready,
+        source: Source,
         listeners: Listeners,
         admin_listener: tokio::net::TcpListener,
     ) -> anyhow::Result<Running> {
         let data_address = listeners.address();
         let catalog = self.catalog.subscribe();
-        let local = Local::start(
-            &self.lifecycle,
-            self.catalog_sink(),
-            Arc::clone(&self.registry) as _,
-            config.replica_output.clone(),
-            local::Settings::of_this_binary()?,
-        );
-        drop(self.platform.set(local.clone()));
+        let sink = self.catalog_sink();
+        let load = Arc::clone(&self.registry) as _;
+        let begun =
+            source.begin(&self.lifecycle, config, sink, load, &self.metrics, &self.say).await?;
+        let orders = begun.platform.orders();
+        let beside = Beside { platform: Arc::clone(&begun.platform), orders: Arc::clone(&orders) };
+        drop(self.platform.set(beside));
         let driver = Driver {
             signals: self.signals,
             catalog: catalog.clone(),
             load: Arc::clone(&self.registry) as _,
-            orders: Arc::new(local.clone()),
-            record: decision_sink(&self.metrics, &self.decisions, &self.say),
+            orders,
+            record: decision_sink(&self.metrics, &self.decisions, &self.say, begun.decided),
+            leads: begun.leads,
         }
         .start(&self.lifecycle);
         let view = Rooms {
             catalog: catalog.clone(),
             registry: self.registry,
             driver: DriverHandle::clone(&driver),
-            local: local.clone(),
+            platform: Arc::clone(&begun.platform),
             lifecycle: self.lifecycle.clone(),
             router: RouterView {
                 name: router_name(),
@@ -175,14 +171,12 @@ impl Parts {
             view: Arc::new(view),
         };
         self.lifecycle.spawn("admin", admin::serve(admin_listener, state));
-        local.apply(ready.endpoints);
-        follow(&self.lifecycle, files, &local, &self.metrics, &self.say);
         self.lifecycle.wait_until_ready().await;
         let workers = Workers::start(&self.proxy, listeners)?;
         Ok(Running {
             lifecycle: self.lifecycle,
             workers,
-            local,
+            platform: begun.platform,
             access_log: self.access_log,
             catalog,
         })
@@ -191,12 +185,10 @@ impl Parts {
     fn catalog_sink(&self) -> CatalogSink {
         let proxy = Arc::clone(&self.proxy);
         let catalog = self.catalog.clone();
-        let condition = self.lifecycle.condition("catalog");
         Arc::new(move |new: Arc<Catalog>| {
             // The data plane first: the driver asks it for the load of what it reads here.
             proxy.publish(&new);
             catalog.send_replace(new);
-            condition.met();
         })
     }
 }
@@ -205,70 +197,17 @@ fn decision_sink(
     metrics: &Arc<Metrics>,
     decisions: &DecisionLog,
     say: &Say,
-) -> Arc<dyn Fn(Decision) + Send + Sync> {
+    also: Option<DecisionSink>,
+) -> DecisionSink {
     let (metrics, decisions, say) = (Arc::clone(metrics), decisions.clone(), Arc::clone(say));
     Arc::new(move |decision: Decision| {
         metrics.version(&decision.key).scaling_decisions(decision.direction());
         say(&format!("scale  {}  {}", decision.key, decision.reason));
+        if let Some(also) = &also {
+            also(decision.clone());
+        }
         decisions.push(decision);
     })
-}
-
-/// Applies every edit of the files; a bad one changes nothing and is told.
-fn follow(lifecycle: &Lifecycle, files: Files, local: &Local, metrics: &Arc<Metrics>, say: &Say) {
-    if files.paths().is_empty() {
-        return;
-    }
-    let paths = files.paths().to_vec();
-    let (local, metrics, say) = (local.clone(), Arc::clone(metrics), Arc::clone(say));
-    let files = Mutex::new(files);
-    local::watch(lifecycle, paths, move || match files.lock().load() {
-        Ok(ready) => {
-            show_keys(&say, &ready.new_keys);
-            tell(&say, &ready.warnings);
-            say("edit   the endpoints were read again and are in force");
-            local.apply(ready.endpoints);
-        }
-        Err(problems) => {
-            metrics.configuration_refusals.inc();
-            tell(&say, &problems);
-            say("edit   refused, nothing changed; see the problems above");
-        }
-    });
-}
-
-fn greet(say: &Say, ready: &Ready, data: SocketAddr, admin: SocketAddr) {
-    tell(say, &ready.warnings);
-    for spec in &ready.endpoints {
-        let name = &spec.endpoint.name;
-        let uri = format!("http://{data}/api/v1/endpoint/{name}/score");
-        let key = ready.new_keys.iter().find(|(endpoint, _)| endpoint == name).map(|(_, key)| key);
-        say(&format!("endpoint  {name}"));
-        say(&format!("  scoring  {uri}"));
-        let credential = match (spec.endpoint.auth.mode, key) {
-            (AuthMode::None, _) => String::new(),
-            (_, Some(key)) => {
-                say(&format!("  key      {key}"));
-                format!(" -H 'Authorization: Bearer {key}'")
-            }
-            (_, None) => {
-                say("  key      as in its Secret; before you paste: export MODELWAY_KEY=…");
-                " -H \"Authorization: Bearer $MODELWAY_KEY\"".to_owned()
-            }
-        };
-        // Without the type curl announces a form, and a real scoring script gets nothing.
-        let content = "-H 'Content-Type: application/json' -d '{\"data\": [1, 2, 3]}'";
-        // Alone on its line, so that the whole line can be pasted.
-        say(&format!("curl {uri}{credential} {content}"));
-    }
-    say(&format!("admin     http://{admin}"));
-    say("Ctrl-C    ends the router and its replicas");
-}
-
-fn show_keys(say: &Say, keys: &[(Name, String)]) {
-    for (endpoint, key) in keys {
-        say(&format!("key    {endpoint}  {key}"));
-    }
 }
 
 /// Raises the limit of open files as far as it may go, and keeps clients below their share of it.

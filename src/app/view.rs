@@ -12,7 +12,7 @@ use crate::{
     control::DriverHandle,
     domain::{Catalog, LoadSource, VersionKey, VersionLoad},
     lifecycle::Lifecycle,
-    platform::local::Local,
+    platform::Platform,
     replica::Registry,
 };
 
@@ -21,7 +21,7 @@ pub(super) struct Rooms {
     pub(super) catalog: watch::Receiver<Arc<Catalog>>,
     pub(super) registry: Arc<Registry>,
     pub(super) driver: DriverHandle,
-    pub(super) local: Local,
+    pub(super) platform: Arc<dyn Platform>,
     pub(super) lifecycle: Lifecycle,
     pub(super) router: RouterView,
 }
@@ -41,17 +41,17 @@ impl View for Rooms {
 
     fn replicas(&self) -> Vec<ReplicaView> {
         let catalog = self.catalog();
-        let statuses = self.local.replicas();
+        let statuses = self.platform.replicas();
         statuses
             .into_iter()
-            .filter_map(|status| {
+            .map(|status| {
                 let endpoint = catalog.endpoints.get(&status.endpoint);
                 let slots = endpoint
                     .and_then(|e| e.version(status.version.as_str()))
                     .map_or(0, |(_, version)| version.slots_per_replica);
                 let load = self.registry.replica_load(status.id);
-                Some(ReplicaView {
-                    address: status.address.parse().ok()?,
+                ReplicaView {
+                    address: status.address.parse().ok(),
                     endpoint: status.endpoint,
                     version: status.version,
                     name: status.name.into(),
@@ -62,14 +62,13 @@ impl View for Rooms {
                     pid: status.pid,
                     restarts: status.restarts,
                     message: status.message,
-                })
+                }
             })
             .collect()
     }
 
-    /// Files are in step whenever they were read last; a bad edit is told elsewhere.
     fn catalog_age(&self) -> Duration {
-        Duration::ZERO
+        self.platform.source_age()
     }
 
     fn router(&self) -> RouterView {
@@ -82,7 +81,7 @@ impl View for Rooms {
 }
 
 /// The name of this router: of its pod or its host.
-pub(super) fn router_name() -> String {
+pub fn router_name() -> String {
     ["MODELWAY_POD_NAME", "HOSTNAME"]
         .iter()
         .find_map(|variable| std::env::var(variable).ok())

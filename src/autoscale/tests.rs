@@ -178,7 +178,8 @@ fn nothing_is_decided_when_autoscaling_is_off() {
 
 #[test]
 fn the_replica_that_is_missed_least_goes_first() {
-    let view = |id, state, busy| VictimView { id: ReplicaId(id), state, busy, started: id };
+    let view =
+        |id, state, busy| VictimView { id: ReplicaId(id), state, busy, started: id, ordinal: None };
     let replicas = [
         view(1, ReplicaState::Ready, 0),
         view(2, ReplicaState::Ready, 2),
@@ -193,6 +194,26 @@ fn the_replica_that_is_missed_least_goes_first() {
     assert_eq!(chosen, [7, 4, 8, 3, 1, 6, 2]);
     assert_eq!(victims(&replicas, 1), [ReplicaId(7)]);
     assert!(victims(&replicas, 0).is_empty());
+}
+
+#[test]
+fn where_only_the_highest_ordinal_can_go_it_goes_whatever_it_does() {
+    let view = |id, state, busy, ordinal| VictimView {
+        id: ReplicaId(id),
+        state,
+        busy,
+        started: id,
+        ordinal: Some(ordinal),
+    };
+    let replicas = [
+        view(9, ReplicaState::Starting, 0, 0),
+        view(1, ReplicaState::Ready, 3, 4),
+        view(2, ReplicaState::Draining, 1, 3),
+        view(4, ReplicaState::Ready, 0, 10),
+        view(8, ReplicaState::Ready, 0, 2),
+    ];
+    let chosen: Vec<_> = victims(&replicas, 3).into_iter().map(|id| id.0).collect();
+    assert_eq!(chosen, [4, 1, 8]);
 }
 
 /// Plays a load that is a function of time, with replicas that are ready at once, and returns each
@@ -428,7 +449,7 @@ proptest! {
             .zip(replicas)
             .map(|(id, (ready, busy))| {
                 let state = if ready == 1 { ReplicaState::Ready } else { ReplicaState::Starting };
-                VictimView { id: ReplicaId(id), state, busy, started: id }
+                VictimView { id: ReplicaId(id), state, busy, started: id, ordinal: None }
             })
             .collect();
         let chosen = victims(&views, count);
@@ -438,5 +459,35 @@ proptest! {
             views.rotate_left(middle);
         }
         prop_assert_eq!(victims(&views, count), chosen);
+    }
+
+    #[test]
+    fn victims_with_ordinals_and_those_that_drain_are_all_there_is_above_the_lowest_victim(
+        replicas in prop::collection::btree_map(0..40_u32, (0..3_u8, 0..4_u32, 0..100_u64), 0..20),
+        count in 0..25_usize,
+    ) {
+        let views: Vec<_> = (0_u64..)
+            .zip(replicas)
+            .map(|(id, (ordinal, (state, busy, started)))| {
+                let states = [ReplicaState::Ready, ReplicaState::Starting, ReplicaState::Draining];
+                let state = states[usize::from(state)];
+                VictimView { id: ReplicaId(id), state, busy, started, ordinal: Some(ordinal) }
+            })
+            .collect();
+        let chosen = victims(&views, count);
+        let stays = |view: &&VictimView| {
+            view.state != ReplicaState::Draining && !chosen.contains(&view.id)
+        };
+        let total = views.iter().filter(|view| view.state != ReplicaState::Draining).count();
+        prop_assert_eq!(chosen.len(), count.min(total));
+        let ordinals: Vec<_> = chosen
+            .iter()
+            .map(|id| views.iter().find(|view| view.id == *id).unwrap().ordinal)
+            .collect();
+        prop_assert!(ordinals.is_sorted_by(|one, next| one > next), "{ordinals:?}");
+        let highest_that_stays = views.iter().filter(stays).map(|view| view.ordinal).max();
+        if let (Some(lowest), Some(stays)) = (ordinals.last(), highest_that_stays) {
+            prop_assert!(*lowest > stays, "{ordinals:?} {stays:?}");
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
-use super::{operator, replica_step, router, validate};
+use super::{crd, import, operator, replica_step, router, validate};
 use crate::{bench, model};
 
 /// An inference router: scoring requests in, replicas of models behind, scaled with the load.
@@ -17,14 +17,15 @@ struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "there is one value, for the life of the process")]
 enum Command {
     /// Router and local replicas on this machine; without a file, an embedded demo
     #[command(after_help = "Example: modelway dev -f endpoints.yaml --port 0")]
     Dev(router::RouterArgs),
     /// The router as a service
-    #[command(after_help = "Example: modelway serve -f endpoints.yaml")]
-    Serve(router::RouterArgs),
+    #[command(
+        after_help = "Examples: modelway serve -f endpoints.yaml\n          modelway serve --kubernetes --namespaces models"
+    )]
+    Serve(router::ServeArgs),
     /// Check endpoint files; all problems at once, exit code 1 if there are any
     #[command(after_help = "Example: modelway validate endpoints.yaml")]
     Validate {
@@ -32,6 +33,12 @@ enum Command {
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
     },
+    /// Print the definition of InferenceEndpoint for a cluster
+    #[command(after_help = "Example: modelway crd | kubectl apply -f -")]
+    Crd,
+    /// Turn the files of another product into InferenceEndpoints
+    #[command(subcommand)]
+    Import(import::ImportArgs),
     /// A stand-in model server
     Model(model::ModelArgs),
     /// A load generator
@@ -62,6 +69,9 @@ pub fn main() -> ExitCode {
         Command::Serve(args) => router::serve(args).map(|()| ExitCode::SUCCESS),
         Command::Validate { files } => validate::run(&files)
             .map(|good| if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
+        Command::Crd => crd::run().map(|()| ExitCode::SUCCESS),
+        Command::Import(args) => import::run(&args)
+            .map(|usable| if usable { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
         Command::Model(args) => model::run_blocking(args),
         Command::Bench(args) => bench::run_blocking(args),
         Command::Get(args) => asking(operator::get(args)),

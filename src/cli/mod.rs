@@ -3,10 +3,14 @@
 //! Promises: standard output is for results, standard error for talk; every command that can fail
 //! says why and exits with 1; `--help` shows an example.
 
+mod cluster;
 mod commands;
+mod crd;
+mod import;
 pub mod operator;
 pub mod replica_step;
 mod router;
 pub mod validate;
+mod yaml;
 
 pub use commands::main;

@@ -11,6 +11,7 @@ use std::{
 use anyhow::Context;
 use clap::Args;
 
+use super::cluster::ClusterArgs;
 use crate::{
     app,
     config::{
@@ -75,6 +76,15 @@ pub(super) struct RouterArgs {
     reuse_retry_limit: Option<Duration>,
 }
 
+/// What only `serve` has.
+#[derive(Debug, Clone, Args)]
+pub(super) struct ServeArgs {
+    #[command(flatten)]
+    router: RouterArgs,
+    #[command(flatten, next_help_heading = "Kubernetes")]
+    cluster: ClusterArgs,
+}
+
 /// On or off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Switch {
@@ -99,6 +109,7 @@ pub(super) fn dev(args: RouterArgs) -> anyhow::Result<()> {
     let localhost = IpAddr::V4(Ipv4Addr::LOCALHOST);
     run(
         args,
+        ClusterArgs::default(),
         &Defaults {
             address: localhost,
             admin_address: Some(localhost),
@@ -111,9 +122,10 @@ pub(super) fn dev(args: RouterArgs) -> anyhow::Result<()> {
 }
 
 /// Runs `modelway serve`.
-pub(super) fn serve(args: RouterArgs) -> anyhow::Result<()> {
+pub(super) fn serve(args: ServeArgs) -> anyhow::Result<()> {
     run(
-        args,
+        args.router,
+        args.cluster,
         &Defaults {
             address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             admin_address: None,
@@ -125,14 +137,14 @@ pub(super) fn serve(args: RouterArgs) -> anyhow::Result<()> {
     )
 }
 
-fn run(args: RouterArgs, defaults: &Defaults) -> anyhow::Result<()> {
+fn run(args: RouterArgs, cluster: ClusterArgs, defaults: &Defaults) -> anyhow::Result<()> {
     let file = match &args.config {
         Some(path) => read_file(path)?,
         None => RouterFile::default(),
     };
     let log_format = log_format(&args, &file)?;
     telemetry::init(log_format, None)?;
-    let config = config(args, file, log_format, defaults)?;
+    let config = config(args, cluster, file, log_format, defaults)?;
     // A current-thread runtime on the main thread: replica processes are tied by the kernel to the
     // thread that starts them, which must live as long as the router.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -157,6 +169,7 @@ fn log_format(args: &RouterArgs, file: &RouterFile) -> anyhow::Result<LogFormat>
 /// Flags and variables (clap has put flags first), then the file, then the defaults.
 fn config(
     args: RouterArgs,
+    cluster: ClusterArgs,
     file: RouterFile,
     log_format: LogFormat,
     defaults: &Defaults,
@@ -166,9 +179,17 @@ fn config(
     if !(1..=WORKERS_MAX).contains(&workers) {
         anyhow::bail!("workers must be 1 to {WORKERS_MAX}, not {workers}");
     }
+    let kubernetes = cluster.settings(&file, app::router_name());
     let files = if args.file.is_empty() { file.files } else { args.file };
-    if files.is_empty() && defaults.needs_files {
-        anyhow::bail!("serve needs endpoints: give a file with -f (modelway dev has a demo)");
+    if files.is_empty() && defaults.needs_files && kubernetes.is_none() {
+        anyhow::bail!(
+            "serve needs endpoints: give a file with -f, or --kubernetes (modelway dev has a demo)"
+        );
+    }
+    if !files.is_empty() && kubernetes.is_some() {
+        anyhow::bail!(
+            "endpoints come from files or from a cluster: use -f or --kubernetes, not both"
+        );
     }
     let duration = |text: Option<DurationText>| text.map(|DurationText(duration)| duration);
     let mut proxy = proxy::Settings::default();
@@ -185,6 +206,7 @@ fn config(
     let output = args.replica_output.or(file.replica_output);
     Ok(RouterConfig {
         files,
+        kubernetes,
         data: SocketAddr::new(address, args.port.or(file.port).unwrap_or(DATA_PORT)),
         admin: SocketAddr::new(
             admin_address,
@@ -228,7 +250,7 @@ mod tests {
     #[derive(Parser)]
     struct Line {
         #[command(flatten)]
-        router: RouterArgs,
+        serve: ServeArgs,
     }
 
     fn made(flags: &[&str], file: RouterFile) -> RouterConfig {
@@ -241,7 +263,7 @@ mod tests {
             access_log: false,
             needs_files: false,
         };
-        config(line.router, file, LogFormat::Json, &defaults).unwrap()
+        config(line.serve.router, line.serve.cluster, file, LogFormat::Json, &defaults).unwrap()
     }
 
     #[test]

@@ -37,4 +37,20 @@ pub struct RouterFile {
     pub connections_max: Option<usize>,
     /// A reused connection that closes within this time did not start the request.
     pub reuse_retry_limit: Option<DurationText>,
+    /// Whether endpoints are objects of a Kubernetes cluster.
+    pub kubernetes: bool,
+    /// Namespaces whose endpoints are served.
+    pub namespaces: Vec<String>,
+    /// Whether pods with azureml-fe's labels are served too.
+    pub legacy_labels: bool,
+    /// The Lease that says which router scales.
+    pub lease_name: Option<String>,
+    /// What stands before the path in scoring URIs.
+    pub public_url: Option<String>,
+    /// Labels of the routers' own pods.
+    pub router_selector: Option<String>,
+    /// Path of a kubeconfig.
+    pub kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig.
+    pub context: Option<String>,
 }

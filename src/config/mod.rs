@@ -11,12 +11,18 @@ pub use file::RouterFile;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use crate::{platform::local::Output, proxy, telemetry::LogFormat};
+use crate::{
+    platform::{kubernetes, local::Output},
+    proxy,
+    telemetry::LogFormat,
+};
 
 /// Where clients come in.
 pub const DATA_PORT: u16 = 8080;
 /// Where health, metrics and the admin API are.
 pub const ADMIN_PORT: u16 = 9001;
+/// The Lease that says which router scales.
+pub const LEASE_NAME: &str = "modelway";
 /// The most data-plane threads; far above the cores of any machine this runs on.
 pub const WORKERS_MAX: usize = 256;
 /// How long a draining `serve` still accepts, so that load balancers notice that it is not ready.
@@ -34,6 +40,8 @@ pub const CLIENT_FILES_PERCENT: u64 = 45;
 pub struct RouterConfig {
     /// Endpoint files; none means the embedded demo.
     pub files: Vec<PathBuf>,
+    /// The cluster that the endpoints come from instead.
+    pub kubernetes: Option<kubernetes::Settings>,
     /// Where clients come in.
     pub data: SocketAddr,
     /// Where the admin port is.

@@ -1,6 +1,12 @@
 //! The task: what wakes it, and which versions it looks at then.
 
-use std::{collections::BTreeMap, fmt, pin::pin, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    pin::pin,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use parking_lot::RwLock;
 use tokio::{
@@ -8,9 +14,12 @@ use tokio::{
     time::{Instant, MissedTickBehavior},
 };
 
-use super::scaled::{Room, Scaled};
+use super::{
+    held::Held,
+    scaled::{Room, Scaled},
+};
 use crate::{
-    domain::{Catalog, Decision, LoadSource, ReplicaId, Signal, Version, VersionKey},
+    domain::{Catalog, Decision, Endpoint, LoadSource, ReplicaId, Signal, Version, VersionKey},
     lifecycle::{Lifecycle, Phase},
     platform::Orders,
 };
@@ -34,6 +43,16 @@ pub struct Driver {
     pub orders: Arc<dyn Orders>,
     /// Who keeps the decisions.
     pub record: DecisionSink,
+    /// Whether this router is the one that scales; [`always_leads`] where there is no other. To be
+    /// told again what is known changes nothing. When the sender is gone, nobody scales: whoever
+    /// does not know that it leads does not.
+    pub leads: watch::Receiver<bool>,
+}
+
+/// For a platform that has one router: it leads, for good.
+pub fn always_leads() -> watch::Receiver<bool> {
+    static ALONE: LazyLock<watch::Sender<bool>> = LazyLock::new(|| watch::Sender::new(true));
+    ALONE.subscribe()
 }
 
 /// Asks the running driver; clones ask the same one.
@@ -49,15 +68,17 @@ impl fmt::Debug for Driver {
 }
 
 impl Driver {
-    /// Starts the task on the current runtime. It scales until [`Phase::Draining`] and ends with
-    /// [`Phase::Stopped`].
+    /// Starts the task on the current runtime. It scales while this router leads, at most until
+    /// [`Phase::Draining`], and ends with [`Phase::Stopped`].
     pub fn start(self, lifecycle: &Lifecycle) -> DriverHandle {
         let wanted = Wanted::default();
-        let Self { signals, catalog, load, orders, record } = self;
+        let Self { signals, catalog, load, orders, record, leads } = self;
         let running = Running {
             room: Room { load, orders, begun: Instant::now() },
             record,
             lifecycle: lifecycle.clone(),
+            leads,
+            leading: false,
             catalog: Arc::default(),
             versions: BTreeMap::new(),
             wanted: Arc::clone(&wanted),
@@ -79,8 +100,11 @@ struct Running {
     room: Room,
     record: DecisionSink,
     lifecycle: Lifecycle,
+    leads: watch::Receiver<bool>,
+    /// Whether the versions are ours: what `leads` said when it was last acted on.
+    leading: bool,
     catalog: Arc<Catalog>,
-    versions: BTreeMap<VersionKey, Scaled>,
+    versions: BTreeMap<VersionKey, Held>,
     wanted: Wanted,
 }
 
@@ -95,9 +119,10 @@ impl Running {
         let mut tick = tokio::time::interval(TICK);
         // After a delay one look is enough: it sees the present, and the peak since the last one.
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut signals_open = true;
+        let (mut signals_open, mut elected) = (true, true);
         let first = Arc::clone(&catalogs.borrow_and_update());
         self.adopt(first);
+        self.leads.mark_changed();
         loop {
             tokio::select! {
                 () = &mut stopped => return,
@@ -112,6 +137,11 @@ impl Running {
                     let catalog = Arc::clone(&catalogs.borrow_and_update());
                     self.adopt(catalog);
                 }
+                changed = self.leads.changed(), if elected => {
+                    elected = changed.is_ok();
+                    let leads = elected && *self.leads.borrow_and_update();
+                    self.lead(leads);
+                }
                 _ = tick.tick() => self.look_at_all(),
             }
         }
@@ -125,71 +155,92 @@ impl Running {
         }
     }
 
+    /// Begins to scale like a driver that has just started, or lets go of everything: by the time
+    /// this router leads again, others have scaled, and what it had seen is no proof of anything.
+    fn lead(&mut self, leads: bool) {
+        if leads == std::mem::replace(&mut self.leading, leads) {
+            return;
+        }
+        tracing::debug!(leads, "leadership of scaling changed");
+        if leads {
+            self.take_over(&Catalog::default());
+        } else {
+            for mut held in std::mem::take(&mut self.versions).into_values() {
+                held.let_go(&self.room);
+            }
+            self.wanted.write().clear();
+        }
+    }
+
     /// Takes over a new catalog, and looks at what changed with it.
     fn adopt(&mut self, catalog: Arc<Catalog>) {
         let before = std::mem::replace(&mut self.catalog, catalog);
-        if !self.scales() {
+        self.take_over(&before);
+    }
+
+    /// Takes over what is not as it was in `before`.
+    fn take_over(&mut self, before: &Catalog) {
+        // Not `scales`: an edit must not be missed while a change of leadership waits to be heard.
+        if !self.leading || !self.serves() {
             return;
         }
-        self.let_go();
-        let catalog = Arc::clone(&self.catalog);
-        for endpoint in catalog.endpoints.values() {
-            let known = before.endpoints.get(&endpoint.name);
-            if known.is_some_and(|known| Arc::ptr_eq(known, endpoint)) {
-                continue;
+        for change in Arc::clone(&self.catalog).changes_since(&before.endpoints) {
+            if let Some(before) = &change.before {
+                self.let_go(before, change.now.as_deref());
             }
-            for version in endpoint.versions.iter().filter(|version| is_scaled(version)) {
-                let key =
-                    VersionKey { endpoint: endpoint.name.clone(), version: version.name.clone() };
-                let scaled = self
-                    .versions
-                    .entry(key.clone())
-                    .or_insert_with(|| Scaled::new(key.clone(), version, &self.room));
-                scaled.take_over(version);
-                self.look_at(&key);
+            if let Some(now) = &change.now {
+                self.take_over_endpoint(now);
             }
         }
     }
 
-    /// Forgets versions that are gone or no longer ours to scale.
-    fn let_go(&mut self) {
-        let Self { versions, catalog, room, wanted, .. } = self;
-        versions.retain(|key, scaled| {
-            let version = find(catalog, key);
-            let keep = version.is_some_and(is_scaled);
-            if !keep {
-                scaled.let_go(version, room);
-                wanted.write().remove(key);
+    fn take_over_endpoint(&mut self, endpoint: &Arc<Endpoint>) {
+        for (index, version) in endpoint.versions.iter().enumerate() {
+            if !is_scaled(version) {
+                continue;
             }
-            keep
-        });
-    }
-
-    fn look_at_all(&mut self) {
-        let keys: Vec<_> = self.versions.keys().cloned().collect();
-        for key in keys {
+            let key = endpoint.key_of(version);
+            let held = self.versions.entry(key.clone()).or_insert_with(|| {
+                let scaled = Scaled::new(key.clone(), version, &self.room);
+                Held::new(scaled, Arc::clone(endpoint), index)
+            });
+            held.take_over(Arc::clone(endpoint), index, &self.room);
             self.look_at(&key);
         }
     }
 
-    /// Samples one version, decides, acts.
+    /// Forgets versions of a changed endpoint that are gone or no longer ours to scale.
+    fn let_go(&mut self, before: &Endpoint, now: Option<&Endpoint>) {
+        for version in &before.versions {
+            let shown = now.and_then(|now| now.version(version.name.as_str()));
+            let shown = shown.map(|(_, version)| version);
+            let key = before.key_of(version);
+            if !shown.is_some_and(is_scaled)
+                && let Some(mut held) = self.versions.remove(&key)
+            {
+                held.scaled.let_go(shown, &self.room);
+                self.wanted.write().remove(&key);
+            }
+        }
+    }
+
+    fn look_at_all(&mut self) {
+        if !self.scales() {
+            return;
+        }
+        let Self { versions, room, record, wanted, .. } = self;
+        for (key, held) in versions {
+            look(key, held, room, record, wanted);
+        }
+    }
+
     fn look_at(&mut self, key: &VersionKey) {
         if !self.scales() {
             return;
         }
-        let (Some(scaled), Some(version)) = (self.versions.get_mut(key), find(&self.catalog, key))
-        else {
-            return; // A signal from before the version came, or from after it went.
-        };
-        scaled.retire_idle(version, &self.room);
-        let wanted_before = scaled.wanted();
-        let decision = scaled.look(version, &self.room);
-        let wanted = scaled.wanted();
-        if wanted != wanted_before {
-            self.wanted.write().insert(key.clone(), wanted.unwrap_or_default());
-        }
-        if let Some(decision) = decision {
-            (self.record)(decision);
+        // A signal may come from before the version came, or from after it went.
+        if let Some(held) = self.versions.get_mut(key) {
+            look(key, held, &self.room, &self.record, &self.wanted);
         }
     }
 
@@ -197,15 +248,18 @@ impl Running {
         if !self.scales() {
             return;
         }
-        let ours = self.versions.iter_mut().find(|(_, scaled)| scaled.is_victim(replica));
-        if let Some((key, scaled)) = ours
-            && let Some(version) = find(&self.catalog, key)
-        {
-            scaled.retire_idle(version, &self.room);
+        let ours = self.versions.values_mut().find(|held| held.scaled.is_victim(replica));
+        if let Some(held) = ours {
+            held.retire_idle(&self.room);
         }
     }
 
+    /// Asks for the newest word, too: an order given after leadership was lost is one too many.
     fn scales(&self) -> bool {
+        self.leading && *self.leads.borrow() && self.serves()
+    }
+
+    fn serves(&self) -> bool {
         self.lifecycle.phase() == Phase::Serving
     }
 }
@@ -214,7 +268,16 @@ fn is_scaled(version: &Version) -> bool {
     version.autoscale.enabled && version.startable
 }
 
-fn find<'a>(catalog: &'a Catalog, key: &VersionKey) -> Option<&'a Version> {
-    let endpoint = catalog.endpoints.get(&key.endpoint)?;
-    endpoint.version(key.version.as_str()).map(|(_, version)| version)
+/// Samples one version, decides, acts.
+fn look(key: &VersionKey, held: &mut Held, room: &Room, record: &DecisionSink, wanted: &Wanted) {
+    held.retire_idle(room);
+    let wanted_before = held.scaled.wanted();
+    let decision = held.look(room);
+    let wanted_now = held.scaled.wanted();
+    if wanted_now != wanted_before {
+        wanted.write().insert(key.clone(), wanted_now.unwrap_or_default());
+    }
+    if let Some(decision) = decision {
+        record(decision);
+    }
 }

@@ -41,6 +41,8 @@ pub(super) struct Scaled {
     /// In the order of choice: the least missed first. Bounded by the replicas in the catalog.
     victims: Vec<Victim>,
     wanted: Option<u32>,
+    /// The level of the alarm; `None` when it may have rung or its version may be another one.
+    armed: Option<u32>,
 }
 
 /// Replicas ordered, and perhaps not in the catalog yet.
@@ -70,6 +72,7 @@ impl Scaled {
             lost_order: None,
             victims: Vec::new(),
             wanted: None,
+            armed: None,
         }
     }
 
@@ -82,7 +85,9 @@ impl Scaled {
     }
 
     /// Takes over the version of a new catalog.
-    pub(super) fn take_over(&mut self, version: &Version) {
+    pub(super) fn take_over(&mut self, version: &Version, room: &Room) {
+        // The data plane may have forgotten the version and got it anew since the last look.
+        self.armed = None;
         let rules = (version.autoscale, version.slots_per_replica);
         if rules != (self.settings, self.slots_per_replica) {
             (self.settings, self.slots_per_replica) = rules;
@@ -94,6 +99,28 @@ impl Scaled {
         self.victims.retain(|victim| {
             let shown = version.replicas.iter().find(|one| one.id == victim.id);
             shown.is_some_and(|one| !victim.retired || one.state == ReplicaState::Draining)
+        });
+        self.take_back_covered(version, room);
+    }
+
+    /// Takes back victims that cannot go because somebody else has added a replica on top of them:
+    /// the next look chooses from the new top.
+    fn take_back_covered(&mut self, version: &Version, room: &Room) {
+        if self.victims.is_empty() {
+            return;
+        }
+        let top = self.counting(version).filter_map(|replica| replica.ordinal).max();
+        let Some(top) = top else { return };
+        let covered = |id| {
+            let shown = version.replicas.iter().find(|replica| replica.id == id);
+            shown.and_then(|replica| replica.ordinal).is_some_and(|ordinal| ordinal < top)
+        };
+        self.victims.retain(|victim| {
+            let back = !victim.retired && covered(victim.id);
+            if back {
+                room.orders.readmit(victim.id);
+            }
+            !back
         });
     }
 
@@ -114,8 +141,9 @@ impl Scaled {
         let verdict = self.decide(version, room, now);
         let recorded = match verdict.direction() {
             Direction::Up => self.grow(&verdict, room, now),
-            // What is on order cannot be chosen as a victim before the catalog shows it.
-            Direction::Down if self.order.is_none() => {
+            // What is on order cannot be chosen as a victim before the catalog shows it; and in a
+            // rollout the surplus is its platform's, which takes it away itself.
+            Direction::Down if self.order.is_none() && !version.rolling => {
                 self.lost_order = None;
                 self.shrink(version, verdict.to, room);
                 true
@@ -128,22 +156,39 @@ impl Scaled {
         };
         let total = self.total(version);
         self.wanted = Some(total);
-        let level = autoscale::alarm_level(&self.settings, self.slots_per_replica, total);
-        room.load.arm_pressure(&self.key, level);
+        self.arm(total, room);
         recorded.then(|| self.decision(&verdict))
+    }
+
+    /// Arms the alarm, unless it is: a peak below its level proves that it has not rung.
+    fn arm(&mut self, total: u32, room: &Room) {
+        let level = autoscale::alarm_level(&self.settings, self.slots_per_replica, total);
+        if self.armed != Some(level) {
+            room.load.arm_pressure(&self.key, level);
+            self.armed = Some(level);
+        }
     }
 
     /// Ends victims without work. Asks for the catalog's word too: a starting replica that the data
     /// plane has never heard of is idle, and may still become ready before the platform reads the
-    /// order to drain it.
+    /// order to drain it. Where the platform removes from the top, one waits for all above it: the
+    /// platform would end the highest in its place.
     pub(super) fn retire_idle(&mut self, version: &Version, room: &Room) {
+        if self.victims.iter().all(|victim| victim.retired) {
+            return;
+        }
+        let done = |replica: &Replica| {
+            replica.state == ReplicaState::Draining && room.load.is_idle(replica.id)
+        };
+        let in_use = version.replicas.iter().filter(|replica| !done(replica));
+        let highest_in_use = in_use.filter_map(|replica| replica.ordinal).max();
+        let may_go = |replica: &Replica| {
+            done(replica) && (replica.ordinal.is_none() || replica.ordinal > highest_in_use)
+        };
         let mut idle = Vec::new();
         for victim in self.victims.iter_mut().filter(|victim| !victim.retired) {
-            let drains = version
-                .replicas
-                .iter()
-                .any(|one| one.id == victim.id && one.state == ReplicaState::Draining);
-            if drains && room.load.is_idle(victim.id) {
+            let shown = version.replicas.iter().find(|replica| replica.id == victim.id);
+            if shown.is_some_and(may_go) {
                 victim.retired = true;
                 idle.push(victim.id);
             }
@@ -156,6 +201,7 @@ impl Scaled {
     fn decide(&mut self, version: &Version, room: &Room, now: Instant) -> Verdict {
         let total = self.total(version);
         let load = room.load.take_load(&self.key);
+        self.armed = self.armed.filter(|level| load.is_some_and(|load| load.peak <= *level));
         // The data plane knows first of a failed connection, the catalog of a new replica.
         let ready = load.map_or_else(|| version.count(ReplicaState::Ready), |load| load.ready);
         let ready = ready.min(total);
@@ -262,5 +308,6 @@ fn view(replica: &Replica, room: &Room) -> VictimView {
         busy: load.map_or(0, |load| load.busy),
         // Identities are never used again and grow.
         started: replica.id.0,
+        ordinal: replica.ordinal,
     }
 }

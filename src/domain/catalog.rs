@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, net::SocketAddr, sync::Arc, time::Duration};
 
-use super::Name;
+use super::{Name, VersionKey};
 
 /// All endpoints at one moment. Never changed in place: every change is a new catalog with a
 /// higher revision.
@@ -72,6 +72,9 @@ pub struct Version {
     pub autoscale: Autoscale,
     /// Whether the platform can start a replica of this version (false for fixed addresses).
     pub startable: bool,
+    /// Whether its platform is replacing replicas, as in a rollout: for a while there are more than
+    /// were asked for, and none of them is to be removed for that.
+    pub rolling: bool,
     /// Its replicas, in no particular order.
     pub replicas: Vec<Replica>,
 }
@@ -83,6 +86,9 @@ pub struct Replica {
     pub id: ReplicaId,
     /// What people see, for example `demo-blue-1`.
     pub name: Arc<str>,
+    /// Its place among the replicas of its version where the platform can only remove the highest
+    /// first, as Kubernetes does with a `StatefulSet`; `None` where it can remove any.
+    pub ordinal: Option<u32>,
     /// Where HTTP requests go.
     pub http: SocketAddr,
     /// Where gRPC requests go; the same as `http` unless the version has a `grpcPort`.
@@ -208,6 +214,20 @@ impl Version {
 }
 
 impl Endpoint {
+    /// What each version really gets of the unpinned requests, in percent: its percentile, and for
+    /// the default version what is missing to 100 as well.
+    pub fn effective_percentiles(&self) -> Vec<u8> {
+        let written = self.versions.iter().map(|version| version.traffic_percentile);
+        let rest = written.clone().fold(100_u8, u8::saturating_sub);
+        let is_default = |index| index == self.default_version;
+        written.enumerate().map(|(i, share)| share + if is_default(i) { rest } else { 0 }).collect()
+    }
+
+    /// The name of one of its versions among all versions.
+    pub fn key_of(&self, version: &Version) -> VersionKey {
+        VersionKey { endpoint: self.name.clone(), version: version.name.clone() }
+    }
+
     /// The version of this name, with its index.
     pub fn version(&self, name: &str) -> Option<(usize, &Version)> {
         self.versions.iter().enumerate().find(|(_, version)| version.name.as_str() == name)

@@ -10,6 +10,7 @@
 //! (`replica`).
 
 mod catalog;
+mod changes;
 mod decision;
 mod load;
 mod name;
@@ -20,9 +21,10 @@ pub use catalog::{
     AuthMode, AuthPolicy, Autoscale, Catalog, Endpoint, ErrorProfile, KeyDigest, OnDisconnect,
     Replica, ReplicaId, ReplicaState, StickyBy, Version, VersionKind,
 };
+pub use changes::Change;
 pub use decision::{Decision, DecisionInputs, Direction};
 pub use load::{CatalogSink, LoadSource, ReplicaLoad, Signal, SignalSink, VersionKey, VersionLoad};
-pub use name::{InvalidName, NAME_LENGTH_MAX, NAME_LENGTH_MIN, Name};
+pub use name::{InvalidName, NAME_LENGTH_MAX, NAME_LENGTH_MIN, NAME_PATTERN, Name};
 pub use reason::Reason;
 pub use replica_status::ReplicaStatus;
 

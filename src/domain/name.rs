@@ -6,6 +6,8 @@ use std::{fmt, str::FromStr, sync::Arc};
 pub const NAME_LENGTH_MIN: usize = 3;
 /// The longest name, in characters (contract §12, "names").
 pub const NAME_LENGTH_MAX: usize = 32;
+/// The grammar of names, as a pattern for schemas.
+pub const NAME_PATTERN: &str = "^[a-z]([-a-z0-9]*[a-z0-9])?$";
 
 /// The name of an endpoint or a version: 3–32 characters, `^[a-z]([-a-z0-9]*[a-z0-9])?$`.
 /// Cloning is one reference count.

@@ -6,10 +6,54 @@
 //!
 //! Not here: how many replicas are wanted (`autoscale`), and when (`control`).
 
+mod inbox;
+pub mod kubernetes;
 pub mod local;
+mod probe;
 pub mod spec;
 
-use crate::domain::{ReplicaId, VersionKey};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use futures_util::future::BoxFuture;
+
+use crate::domain::{ReplicaId, ReplicaStatus, VersionKey};
+
+/// Bytes of a generated key: 256 bits (contract §7).
+const KEY_BYTES: usize = 32;
+
+/// Where endpoints and replicas come from, as the rest of the router sees it. Calls return at once.
+pub trait Platform: Send + Sync {
+    /// Who obeys the autoscale driver.
+    fn orders(&self) -> Arc<dyn Orders>;
+    /// The data plane says that a replica is idle: what waits for that goes on now.
+    fn idle(&self, replica: ReplicaId);
+    /// All replicas as they are now, those on their way out and on their way in included.
+    fn replicas(&self) -> Vec<ReplicaStatus>;
+    /// Time since the source of the catalog last proved that it is in step with it.
+    fn source_age(&self) -> Duration;
+    /// Ends what the platform has started; the catalog stays as it was. Whoever calls this has
+    /// ended the data plane's work.
+    fn shutdown(&self) -> BoxFuture<'static, ()>;
+}
+
+/// A new key in clear text: 256 random bits (contract §7) in letters that a header may have.
+pub fn new_key() -> String {
+    let bytes: [u8; KEY_BYTES] = rand::random();
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// An identity that no replica of this router process has had.
+fn next_id() -> ReplicaId {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    ReplicaId(NEXT.fetch_add(1, Ordering::Relaxed))
+}
 
 /// What the autoscale driver asks of a platform. Calls return at once; the platform does the work
 /// and publishes a new catalog for every step.

@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderValue, header, uri::PathAndQuery};
 
 use super::{error::ProxyError, head, settings::Settings};
 use crate::{
-    domain::{Catalog, Endpoint, Name, StickyBy, Version, VersionKey},
+    domain::{Catalog, Change, Endpoint, Name, StickyBy, Version, VersionKey},
     lifecycle::Lifecycle,
     replica::{Registry, VersionState},
     routing::{Split, sticky_version},
@@ -34,11 +34,12 @@ pub struct Proxy {
     registry: Arc<Registry>,
 }
 
-/// All routes of one catalog.
-#[derive(Debug, Default)]
+/// All routes of one catalog. A copy costs two reference counts for each endpoint.
+#[derive(Debug, Clone, Default)]
 pub(super) struct Routes {
     endpoints: HashMap<Name, Arc<LiveEndpoint>>,
-    hosts: HashMap<Box<str>, Arc<LiveEndpoint>>,
+    /// Names, so that the change of an endpoint does not change its hosts.
+    hosts: Arc<HashMap<Box<str>, Name>>,
 }
 
 /// An endpoint with its live parts.
@@ -87,31 +88,46 @@ impl Proxy {
     }
 
     /// Routes by a new catalog from now on. Requests in progress keep what they have; versions
-    /// gone from the catalog finish their queue. Calls must not overlap.
+    /// gone from the catalog finish their queue. Calls must not overlap. Costs as much as what has
+    /// changed, and a pass over the pointers of all endpoints.
     pub fn publish(&self, catalog: &Catalog) {
-        self.registry.apply(catalog);
-        let old = self.routes.load_full();
-        let mut routes = Routes::default();
-        for endpoint in catalog.endpoints.values() {
-            let before = old.endpoints.get(&endpoint.name);
-            let live = match before {
-                Some(live) if Arc::ptr_eq(&live.endpoint, endpoint) => Arc::clone(live),
-                _ => match self.resolve(endpoint, before) {
-                    Some(live) => Arc::new(live),
-                    None => continue,
-                },
-            };
-            for host in &endpoint.hosts {
-                routes.hosts.insert(host.clone(), Arc::clone(&live));
+        let changes = self.registry.apply(catalog);
+        if !changes.is_empty() {
+            let mut routes = Routes::clone(&self.routes.load());
+            for change in &changes {
+                self.follow(change, &mut routes);
             }
-            routes.endpoints.insert(endpoint.name.clone(), live);
+            if changes.iter().any(changes_hosts) {
+                routes.hosts = Arc::new(hosts(catalog));
+            }
+            self.routes.store(Arc::new(routes));
         }
-        self.routes.store(Arc::new(routes));
-        self.registry.release(catalog);
+        self.registry.release();
+        self.drop_metrics(catalog);
+    }
+
+    fn follow(&self, change: &Change, routes: &mut Routes) {
+        let Some(name) = change.name() else { return };
+        let before = routes.endpoints.remove(name);
+        let live = change.now.as_ref().and_then(|now| self.resolve(now, before.as_ref()));
+        if let Some(live) = live {
+            routes.endpoints.insert(name.clone(), Arc::new(live));
+        }
+    }
+
+    /// Drops the series of versions that are gone. Each version of the catalog has been asked for,
+    /// so when there are as many they are the same ones. What brought a gone one back, as a scrape
+    /// of a moment too late does, is found at the next publication.
+    fn drop_metrics(&self, catalog: &Catalog) {
+        let counts = catalog.endpoints.values().map(|endpoint| endpoint.versions.len());
+        let versions: usize = counts.sum();
+        if self.metrics.versions() == versions {
+            return;
+        }
         let kept: BTreeSet<VersionKey> = catalog
             .endpoints
             .values()
-            .flat_map(|endpoint| endpoint.versions.iter().map(|v| key_of(endpoint, v)))
+            .flat_map(|endpoint| endpoint.versions.iter().map(|version| endpoint.key_of(version)))
             .collect();
         self.metrics.retain(&kept);
     }
@@ -123,17 +139,23 @@ impl Proxy {
     ) -> Option<LiveEndpoint> {
         let percentiles: Vec<u8> =
             endpoint.versions.iter().map(|version| version.traffic_percentile).collect();
+        // Before anything can fail: `drop_metrics` relies on it.
+        let metrics: Vec<_> = endpoint
+            .versions
+            .iter()
+            .map(|version| self.metrics.version(&endpoint.key_of(version)))
+            .collect();
         let versions = endpoint
             .versions
             .iter()
+            .zip(metrics)
             .enumerate()
-            .map(|(index, version)| {
-                let key = key_of(endpoint, version);
+            .map(|(index, (version, metrics))| {
                 let live = LiveVersion {
                     endpoint: Arc::clone(endpoint),
                     index,
-                    state: self.registry.version(&key)?,
-                    metrics: self.metrics.version(&key),
+                    state: self.registry.version(&endpoint.key_of(version))?,
+                    metrics,
                     label: HeaderValue::from_str(version.name.as_str()).ok()?,
                     scoring: PathAndQuery::try_from(version.scoring_path.as_ref()).ok()?,
                 };
@@ -153,8 +175,19 @@ impl Proxy {
     }
 }
 
-fn key_of(endpoint: &Endpoint, version: &Version) -> VersionKey {
-    VersionKey { endpoint: endpoint.name.clone(), version: version.name.clone() }
+/// Which endpoint has a host. If several say so, the last one by name.
+fn hosts(catalog: &Catalog) -> HashMap<Box<str>, Name> {
+    let endpoints = catalog.endpoints.values();
+    let hosts =
+        endpoints.flat_map(|endpoint| endpoint.hosts.iter().map(move |host| (host, endpoint)));
+    hosts.map(|(host, endpoint)| (host.clone(), endpoint.name.clone())).collect()
+}
+
+fn changes_hosts(change: &Change) -> bool {
+    fn hosts(endpoint: Option<&Arc<Endpoint>>) -> &[Box<str>] {
+        endpoint.map_or(&[], |endpoint| &endpoint.hosts)
+    }
+    hosts(change.before.as_ref()) != hosts(change.now.as_ref())
 }
 
 impl Routes {
@@ -167,7 +200,7 @@ impl Routes {
         if self.hosts.is_empty() {
             return None;
         }
-        self.hosts.get(head::host_of(authority).as_ref())
+        self.endpoints.get(self.hosts.get(head::host_of(authority).as_ref())?)
     }
 }
 
@@ -231,3 +264,7 @@ impl LiveVersion {
         &self.endpoint
     }
 }
+
+#[cfg(test)]
+#[path = "routes_tests.rs"]
+mod tests;

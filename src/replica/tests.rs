@@ -14,7 +14,7 @@ fn key() -> VersionKey {
     VersionKey { endpoint: Name::new("demo").unwrap(), version: Name::new("blue").unwrap() }
 }
 
-fn version(replicas: &[(u64, ReplicaState)]) -> Version {
+pub(super) fn version(replicas: &[(u64, ReplicaState)]) -> Version {
     let address = ([127, 0, 0, 1], 5001).into();
     Version {
         name: Name::new("blue").unwrap(),
@@ -37,11 +37,13 @@ fn version(replicas: &[(u64, ReplicaState)]) -> Version {
             scale_down_window: Duration::from_secs(60),
         },
         startable: false,
+        rolling: false,
         replicas: replicas
             .iter()
             .map(|(id, state)| Replica {
                 id: ReplicaId(*id),
                 name: format!("demo-blue-{id}").into(),
+                ordinal: None,
                 http: address,
                 grpc: address,
                 state: *state,
@@ -53,8 +55,13 @@ fn version(replicas: &[(u64, ReplicaState)]) -> Version {
 
 fn catalog(versions: Vec<Version>) -> Catalog {
     let name = Name::new("demo").unwrap();
-    let endpoint = Endpoint {
-        name: name.clone(),
+    let endpoint = endpoint(name.clone(), versions);
+    Catalog { revision: 1, endpoints: [(name, Arc::new(endpoint))].into() }
+}
+
+pub(super) fn endpoint(name: Name, versions: Vec<Version>) -> Endpoint {
+    Endpoint {
+        name,
         auth: AuthPolicy { mode: AuthMode::None, keys: Vec::new() },
         forward_credentials: false,
         max_payload_bytes: 1,
@@ -64,8 +71,7 @@ fn catalog(versions: Vec<Version>) -> Catalog {
         server_timing: false,
         versions,
         default_version: 0,
-    };
-    Catalog { revision: 1, endpoints: [(name, Arc::new(endpoint))].into() }
+    }
 }
 
 struct Room {
@@ -242,7 +248,7 @@ async fn a_removed_version_finishes_its_queue_before_its_replicas_are_idle() {
     let waiting = room.wait();
     let empty = Catalog::default();
     room.registry.apply(&empty);
-    room.registry.release(&empty);
+    room.registry.release();
     assert!(!room.registry.is_idle(ReplicaId(1)));
     drop(slot);
     let slot = waiting.await;

@@ -292,10 +292,6 @@ impl VersionState {
         found.is_none_or(|entry| inner.is_idle(entry))
     }
 
-    pub(super) fn replicas(&self) -> Vec<ReplicaId> {
-        self.inner.lock().indices.keys().copied().collect()
-    }
-
     /// Sends what was decided under the lock, now that it is released.
     fn finish(&self, handovers: impl IntoIterator<Item = Handover>, idle: Vec<ReplicaId>) {
         for (waiter, slot) in handovers {

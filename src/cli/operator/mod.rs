@@ -3,7 +3,7 @@
 //! Promises: they only read, through the admin API of a running router; `-o json` and `-o yaml`
 //! show what the API says, field by field; text from elsewhere cannot move a terminal's cursor.
 //!
-//! How: `client` asks, `tables` lays out, `describe` tells of one endpoint, `yaml` writes YAML.
+//! How: `client` asks, `tables` lays out, `describe` tells of one endpoint.
 //!
 //! Not here: what the API shows (`admin`).
 
@@ -11,7 +11,6 @@ mod args;
 mod client;
 mod describe;
 mod tables;
-mod yaml;
 
 use std::io::{self, Write as _};
 
@@ -21,6 +20,7 @@ pub use args::{AdminArgs, DescribeArgs, DescribeKind, GetArgs, GetKind, Output};
 pub use client::ClientError;
 use client::{AdminClient, typed};
 
+use super::yaml;
 use crate::admin::items::{DecisionItem, EndpointItem, ReplicaItem, RouterItem};
 
 /// How many decisions `describe` shows.

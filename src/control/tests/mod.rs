@@ -1,12 +1,13 @@
 //! The driver against a version in memory, in virtual time.
 
+mod leadership;
 mod world;
 
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use self::world::{Order, World, autoscale, key, settle};
+use self::world::{Order, State, World, autoscale, key, settle};
 use super::{ORDER_UNSEEN_MAX, TICK};
 use crate::{
     domain::{Autoscale, Direction, ReplicaId, ReplicaState, Signal},
@@ -86,7 +87,7 @@ async fn nothing_is_ordered_twice_while_replicas_start() {
         world.reasons(),
         ["6 → 8: 1 busy + 4 queued over 1 replica × 1 slot = 500 % > 70 %, 5 starting"]
     );
-    world.change(world::State::make_ready);
+    world.change(State::make_ready);
     sleep(SLACK).await;
     assert!(world.take_orders().is_empty());
     assert_eq!(handle.wanted(&key()), Some(8));
@@ -183,6 +184,61 @@ async fn an_edit_of_the_maximum_drains_at_once_and_ends_a_busy_victim_when_it_is
 }
 
 #[tokio::test(start_paused = true)]
+async fn where_only_the_highest_can_go_a_victim_waits_for_all_above_it() {
+    let (world, _handle) = World::with(4, autoscale(1, 4)).await;
+    world.change(State::give_ordinals);
+    world.set_load(4);
+    world.change(|state| state.version.autoscale = autoscale(1, 1));
+    settle().await;
+    assert_eq!(world.take_orders(), [Order::Drain(4), Order::Drain(3), Order::Drain(2)]);
+    world.finish_on(3);
+    sleep(SLACK).await;
+    assert!(world.take_orders().is_empty());
+    world.finish_on(4);
+    settle().await;
+    assert_eq!(world.take_orders(), [Order::Retire(vec![4, 3])]);
+    world.finish_on(2);
+    settle().await;
+    assert_eq!(world.take_orders(), [Order::Retire(vec![2])]);
+    assert_eq!(world.look(|state| state.ids(ReplicaState::Ready)), [1]);
+    assert_eq!(world.look(|state| state.killed), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_only_the_highest_can_go_the_lowest_victim_is_taken_back_first() {
+    let (world, _handle) = World::with(3, autoscale(1, 3)).await;
+    world.change(State::give_ordinals);
+    world.set_load(3);
+    world.change(|state| state.version.autoscale = autoscale(1, 1));
+    settle().await;
+    world.change(|state| state.version.autoscale = autoscale(2, 2));
+    settle().await;
+    assert_eq!(world.take_orders(), [Order::Drain(3), Order::Drain(2), Order::Readmit(2)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_victim_that_somebody_puts_a_replica_on_top_of_is_taken_back_and_the_top_goes() {
+    let (world, _handle) = World::with(2, autoscale(1, 2)).await;
+    world.change(State::give_ordinals);
+    world.set_load(2);
+    world.change(|state| state.version.autoscale = autoscale(1, 1));
+    settle().await;
+    assert_eq!(world.take_orders(), [Order::Drain(2)]);
+    world.change(|state| {
+        state.add(1);
+        state.give_ordinals();
+        state.make_ready();
+    });
+    settle().await;
+    let orders = [Order::Readmit(2), Order::Drain(3), Order::Retire(vec![3]), Order::Drain(2)];
+    assert_eq!(world.take_orders(), orders);
+    world.finish_on(2);
+    settle().await;
+    assert_eq!(world.take_orders(), [Order::Retire(vec![2])]);
+    assert_eq!(world.look(|state| state.killed), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_edit_of_the_minimum_starts_at_once() {
     let (world, _handle) = World::with(1, autoscale(1, 4)).await;
     world.change(|state| state.version.autoscale = autoscale(3, 4));
@@ -265,7 +321,7 @@ async fn a_version_at_zero_is_woken_by_the_first_request() {
     assert_eq!(world.take_orders(), [Order::Start(2)]);
     assert_eq!(begun.elapsed(), Duration::ZERO);
     assert_eq!(world.reasons(), ["0 → 2: 0 busy + 1 queued and no replica"]);
-    world.change(world::State::make_ready);
+    world.change(State::make_ready);
     assert_eq!(world.look(|state| state.queued), 0);
 }
 
@@ -275,7 +331,7 @@ async fn two_hundred_cycles_of_load_order_exactly_what_is_wanted_and_end_no_busy
     for cycle in 0..200_u64 {
         world.set_load(5);
         sleep(Duration::from_millis(100 + cycle * 7)).await;
-        world.change(world::State::make_ready);
+        world.change(State::make_ready);
         sleep(Duration::from_secs(3)).await;
         let high = world.look(|state| state.count(ReplicaState::Ready));
         assert_eq!(high, 8, "cycle {cycle}");
@@ -296,7 +352,7 @@ async fn a_short_square_wave_never_removes_a_replica() {
     for _ in 0..40 {
         world.set_load(5);
         settle().await;
-        world.change(world::State::make_ready);
+        world.change(State::make_ready);
         sleep(Duration::from_secs(15)).await;
         world.set_load(0);
         sleep(Duration::from_secs(15)).await;

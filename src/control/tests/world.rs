@@ -35,6 +35,8 @@ struct Inner {
     state: Mutex<State>,
     signals: mpsc::Sender<Signal>,
     catalogs: watch::Sender<Arc<Catalog>>,
+    /// Taken out when the election dies.
+    leads: Mutex<Option<watch::Sender<bool>>>,
     lifecycle: Lifecycle,
 }
 
@@ -83,8 +85,17 @@ pub(super) async fn settle() {
 }
 
 impl World {
-    /// A version with this many ready replicas of one slot, and a driver that watches it.
+    /// A version with this many ready replicas of one slot, and a driver that watches it and leads.
     pub(super) async fn with(ready: u32, settings: Autoscale) -> (Self, DriverHandle) {
+        Self::of(ready, settings, true).await
+    }
+
+    /// As [`World::with`], but another router leads.
+    pub(super) async fn following(ready: u32, settings: Autoscale) -> (Self, DriverHandle) {
+        Self::of(ready, settings, false).await
+    }
+
+    async fn of(ready: u32, settings: Autoscale, leads: bool) -> (Self, DriverHandle) {
         let (signals, signals_out) = mpsc::channel(64);
         let (catalogs, catalogs_out) = watch::channel(Arc::default());
         let state = State {
@@ -103,9 +114,14 @@ impl World {
             last_id: 0,
             revision: 0,
         };
-        let lifecycle = Lifecycle::new();
-        let world =
-            Self(Arc::new(Inner { state: Mutex::new(state), signals, catalogs, lifecycle }));
+        let (leads, leads_out) = watch::channel(leads);
+        let world = Self(Arc::new(Inner {
+            state: Mutex::new(state),
+            signals,
+            catalogs,
+            leads: Mutex::new(Some(leads)),
+            lifecycle: Lifecycle::new(),
+        }));
         world.change(|state| {
             state.add(ready);
             state.make_ready();
@@ -119,6 +135,7 @@ impl World {
             record: Arc::new(move |decision| {
                 recorder.0.state.lock().decisions.push((Instant::now(), decision));
             }),
+            leads: leads_out,
         }
         .start(&world.0.lifecycle);
         settle().await;
@@ -127,6 +144,16 @@ impl World {
 
     pub(super) fn lifecycle(&self) -> &Lifecycle {
         &self.0.lifecycle
+    }
+
+    /// The election says again or anew who leads.
+    pub(super) fn lead(&self, leads: bool) {
+        self.0.leads.lock().as_ref().unwrap().send_replace(leads);
+    }
+
+    /// The election is gone, and whatever it said last is of no worth.
+    pub(super) fn end_election(&self) {
+        drop(self.0.leads.lock().take());
     }
 
     pub(super) fn look<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {
@@ -207,12 +234,20 @@ impl State {
             self.version.replicas.push(Replica {
                 id: ReplicaId(self.last_id),
                 name: format!("demo-blue-{}", self.last_id).into(),
+                ordinal: None,
                 http: address,
                 grpc: address,
                 state: ReplicaState::Starting,
                 generation: 0,
             });
             self.busy.push((self.last_id, 0));
+        }
+    }
+
+    /// From now on the platform can only remove the highest first: replica 1 has ordinal 0.
+    pub(super) fn give_ordinals(&mut self) {
+        for (ordinal, replica) in (0..).zip(&mut self.version.replicas) {
+            replica.ordinal = Some(ordinal);
         }
     }
 
@@ -378,6 +413,7 @@ fn version(settings: Autoscale) -> Version {
         fallback_to_default: false,
         autoscale: settings,
         startable: true,
+        rolling: false,
         replicas: Vec::new(),
     }
 }

@@ -9,12 +9,11 @@ use tokio::{
     time::Instant,
 };
 
-use super::{
-    catalog::Publisher, orders::Inbox, replica::Replica, roster::Roster, supervise::Event,
-};
+use super::{catalog::Publisher, replica::Replica, roster::Roster, supervise::Event};
 use crate::{
     domain::{CatalogSink, ReplicaStatus},
     lifecycle::Phase,
+    platform::inbox::Inbox,
 };
 
 /// How often replicas that are to go are asked for idleness, should a nudge be lost.

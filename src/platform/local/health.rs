@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::probe::{Failure, Found};
-use crate::platform::spec::{Probe, ProbeKind};
+use crate::platform::{
+    probe::{Failure, Found},
+    spec::{Probe, ProbeKind},
+};
 
 /// How many probes in a row must fail before a ready replica gets no more work.
 const FAILURES_MAX: u32 = 3;

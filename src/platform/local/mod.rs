@@ -20,19 +20,18 @@ mod actor;
 mod catalog;
 mod guardian;
 mod health;
-mod orders;
 mod output;
 mod plan;
 mod ports;
-mod probe;
 mod process;
 mod replica;
 mod roster;
 mod supervise;
 mod watch;
 
-use std::{fmt, io, path::PathBuf, sync::Arc};
+use std::{fmt, io, path::PathBuf, sync::Arc, time::Duration};
 
+use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
@@ -41,11 +40,14 @@ pub use process::{EXEC_FAILED, EXEC_GUARDIAN, EXEC_REPLICA};
 pub use watch::watch;
 
 use crate::{
-    domain::{CatalogSink, LoadSource, ReplicaId, ReplicaStatus, VersionKey},
+    domain::{CatalogSink, LoadSource, ReplicaId, ReplicaStatus},
     lifecycle::Lifecycle,
-    platform::{Orders, spec::EndpointSpec},
+    platform::{
+        Orders, Platform,
+        inbox::{Inbox, Order},
+        spec::EndpointSpec,
+    },
 };
-use orders::{Inbox, Order};
 
 /// How much news of replicas waits for the actor; their tasks wait when it is full.
 const NEWS_WAITING_MAX: usize = 256;
@@ -117,48 +119,31 @@ impl Local {
     pub fn apply(&self, specs: Vec<EndpointSpec>) {
         self.inbox.push(Order::Apply(specs));
     }
+}
 
-    /// The data plane says that a replica is idle: those that wait for it go now.
-    pub fn idle(&self, _replica: ReplicaId) {
+impl Platform for Local {
+    fn orders(&self) -> Arc<dyn Orders> {
+        Arc::clone(&self.inbox) as _
+    }
+
+    fn idle(&self, _replica: ReplicaId) {
         self.inbox.push(Order::Look);
     }
 
-    /// All replicas as they are now, those on their way out and replacements on their way in
-    /// included.
-    pub fn replicas(&self) -> Vec<ReplicaStatus> {
+    fn replicas(&self) -> Vec<ReplicaStatus> {
         self.board.lock().clone()
     }
 
-    /// Stops every process: SIGTERM to its group, SIGKILL after its grace. Resolves when all are
-    /// reaped. The catalog stays as it was; whoever calls this has ended the data plane's work.
-    pub async fn shutdown(&self) {
+    /// Files are in step whenever they were read last; a bad edit is told elsewhere.
+    fn source_age(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    /// Stops every process: SIGTERM to its group, SIGKILL after its grace; all are reaped then.
+    fn shutdown(&self) -> BoxFuture<'static, ()> {
         self.inbox.push(Order::Shutdown);
         let mut alive = self.alive.clone();
-        while alive.changed().await.is_ok() {}
-    }
-}
-
-impl Orders for Local {
-    fn start(&self, key: &VersionKey, wanted: u32) {
-        self.inbox.push(Order::Start(key.clone(), wanted));
-    }
-
-    fn drain(&self, replica: ReplicaId) {
-        self.inbox.push(Order::Drain(replica));
-    }
-
-    fn readmit(&self, replica: ReplicaId) {
-        self.inbox.push(Order::Readmit(replica));
-    }
-
-    fn retire(&self, _key: &VersionKey, replicas: &[ReplicaId]) {
-        for replica in replicas {
-            self.inbox.push(Order::Retire(*replica));
-        }
-    }
-
-    fn suspect(&self, replica: ReplicaId, generation: u64) {
-        self.inbox.push(Order::Suspect(replica, generation));
+        Box::pin(async move { while alive.changed().await.is_ok() {} })
     }
 }
 

@@ -1,22 +1,18 @@
 //! The actor's record of one replica.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::watch, time::Instant};
 
 use super::{
     plan::{Fact, Recipe},
-    probe::Place,
     supervise::Control,
 };
-use crate::domain::{
-    LoadSource, Replica as Published, ReplicaId, ReplicaState, ReplicaStatus, VersionKey,
+use crate::{
+    domain::{
+        LoadSource, Replica as Published, ReplicaId, ReplicaState, ReplicaStatus, VersionKey,
+    },
+    platform::probe::Place,
 };
 
 /// How long the first restart waits; doubles with each further one.
@@ -27,12 +23,6 @@ const BACKOFF_MAX: Duration = Duration::from_secs(30);
 const STEADY_AFTER: Duration = Duration::from_secs(10);
 /// By how much of itself a wait varies, so that replicas which fell together do not rise together.
 const BACKOFF_JITTER: f64 = 0.2;
-
-/// An identity that no replica of this router process has had.
-pub(super) fn next_id() -> ReplicaId {
-    static NEXT: AtomicU64 = AtomicU64::new(1);
-    ReplicaId(NEXT.fetch_add(1, Ordering::Relaxed))
-}
 
 /// One replica, from its start order until its process is reaped. A restart is a new identity on
 /// the same seat.
@@ -133,6 +123,7 @@ impl Replica {
         Some(Published {
             id: self.id,
             name: Arc::clone(&self.name),
+            ordinal: None,
             http: place.http,
             grpc: place.grpc,
             state: self.state(),

@@ -11,15 +11,14 @@ use tokio::{sync::watch, time::Instant};
 
 use super::{
     guardian::Guardian,
-    orders::Order,
     plan::{self, Action, Fact, Recipe, Source, Wanted},
     ports::Ports,
-    replica::{Backoff, Replica, next_id},
+    replica::{Backoff, Replica},
     supervise::{Control, Desk, Event, Job, News, PortPair, literal_place},
 };
 use crate::{
     domain::{Name, ReplicaId, VersionKey},
-    platform::spec::EndpointSpec,
+    platform::{inbox::Order, next_id, spec::EndpointSpec},
 };
 
 /// How much longer than one request may take an idle wait lasts, for bodies that are still read

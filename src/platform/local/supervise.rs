@@ -20,14 +20,16 @@ use super::{
     output::Outlet,
     plan::{Recipe, Source},
     ports::Port,
-    probe::{Place, ask},
     process::{EXEC_FAILED, Launch, Placeholders, Process},
-    replica::next_id,
 };
 use crate::{
     domain::{LoadSource, ReplicaId},
     lifecycle::Lifecycle,
-    platform::spec::{Address, ProcessTarget},
+    platform::{
+        next_id,
+        probe::{Place, ask},
+        spec::{Address, ProcessTarget},
+    },
 };
 
 /// How long a host name may take to resolve.

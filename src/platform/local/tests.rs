@@ -14,7 +14,7 @@ use super::*;
 use crate::{
     domain::{
         AuthMode, AuthPolicy, Autoscale, Catalog, Endpoint, ErrorProfile, Name, Replica,
-        ReplicaLoad, ReplicaState, Version, VersionKind, VersionLoad,
+        ReplicaLoad, ReplicaState, Version, VersionKey, VersionKind, VersionLoad,
     },
     platform::spec::{Address, Probe, ProbeKind, ProcessTarget, Target, VersionSpec},
 };
@@ -209,6 +209,7 @@ fn spec_scaled(target: Target, min_replicas: u32, max_replicas: u32) -> Endpoint
             scale_down_window: Duration::from_secs(60),
         },
         startable: false,
+        rolling: false,
         replicas: Vec::new(),
     };
     let endpoint = Endpoint {
@@ -226,7 +227,7 @@ fn spec_scaled(target: Target, min_replicas: u32, max_replicas: u32) -> Endpoint
     let kind = ProbeKind::Http("/".to_owned());
     let version =
         VersionSpec { target, port: 5001, grpc_port: None, probe: probe(kind), replicas: None };
-    EndpointSpec { endpoint, versions: vec![version] }
+    EndpointSpec { endpoint, secret: None, versions: vec![version] }
 }
 
 #[tokio::test]
@@ -292,15 +293,15 @@ async fn start_fills_up_to_the_maximum_and_takes_draining_ones_back_first() {
     let mut world = World::new();
     world.local.apply(vec![spec_scaled(Target::Process(world.server()), 1, 3)]);
     let first = world.until_ready(1).await.remove(0);
-    world.local.start(&key(), 9);
+    world.local.orders().start(&key(), 9);
     let three = world.until_ready(3).await;
     let names: Vec<&str> = three.iter().map(|r| &*r.name).collect();
     assert_eq!(names, ["demo-blue-1", "demo-blue-2", "demo-blue-3"]);
-    world.local.drain(first.id);
+    world.local.orders().drain(first.id);
     let is_draining =
         |c: &Catalog| replicas(c).any(|r| r.id == first.id && r.state == ReplicaState::Draining);
     world.until("draining", is_draining).await;
-    world.local.start(&key(), 3);
+    world.local.orders().start(&key(), 3);
     let mut again = world.until_ready(3).await;
     again.sort_by_key(|replica| replica.id);
     assert_eq!(again[0].id, first.id);
@@ -314,21 +315,21 @@ async fn a_retired_replica_goes_only_when_it_is_idle_and_its_name_is_free_again(
     let old = world.until_ready(1).await.remove(0);
     let pid = world.pid(old.id);
     world.work.busy.lock().insert(old.id, 1);
-    world.local.drain(old.id);
-    world.local.retire(&key(), &[old.id]);
+    world.local.orders().drain(old.id);
+    world.local.orders().retire(&key(), &[old.id]);
     world.until("draining", |c| ready(c) == 0 && replicas(c).count() == 1).await;
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert!(test_kill_process(pid).is_ok(), "it is still at work");
-    world.local.readmit(old.id);
+    world.local.orders().readmit(old.id);
     world.until_ready(1).await;
-    world.local.retire(&key(), &[old.id]);
+    world.local.orders().retire(&key(), &[old.id]);
     world.until("draining again", |c| ready(c) == 0).await;
     world.work.busy.lock().clear();
     world.local.idle(old.id);
     world.until("gone", |c| replicas(c).count() == 0).await;
     world.until_status("reaped", <[_]>::is_empty).await;
     assert!(test_kill_process(pid).is_err());
-    world.local.start(&key(), 1);
+    world.local.orders().start(&key(), 1);
     let new = world.until_ready(1).await.remove(0);
     assert_eq!(new.name, old.name);
     assert_ne!(new.id, old.id);
@@ -407,14 +408,14 @@ async fn a_suspected_replica_is_out_until_its_next_good_probe() {
     world.local.apply(vec![spec(Target::Process(world.server()))]);
     let replica = world.until_ready(1).await.remove(0);
     let revision = world.catalog.borrow().revision;
-    world.local.suspect(replica.id, replica.generation + 1);
-    world.local.suspect(replica.id, replica.generation);
+    world.local.orders().suspect(replica.id, replica.generation + 1);
+    world.local.orders().suspect(replica.id, replica.generation);
     let risen = |c: &Catalog| replicas(c).any(|r| r.generation == 2 && r.id == replica.id);
     let now = world.until("the next generation", risen).await;
     assert_eq!(ready(&now), 1);
     assert_eq!(now.revision, revision + 2, "out, and in again");
-    world.local.suspect(replica.id, 1);
-    world.local.start(&key(), 2);
+    world.local.orders().suspect(replica.id, 1);
+    world.local.orders().start(&key(), 2);
     let two = world.until_ready(2).await;
     assert!(two.iter().all(|r| r.generation <= 2), "an old suspicion means nothing");
     world.end().await;
@@ -449,7 +450,7 @@ async fn a_replica_too_busy_to_answer_its_probe_keeps_its_place_until_it_has_no_
     let out = world.until("out", |c| ready(c) == 0);
     // Three failures would have taken 210 ms.
     assert!(tokio::time::timeout(Duration::from_millis(500), out).await.is_err());
-    world.local.suspect(replica.id, replica.generation);
+    world.local.orders().suspect(replica.id, replica.generation);
     let risen = |c: &Catalog| replicas(c).any(|r| r.generation > replica.generation);
     world.until("it accepts a connection, which is enough", risen).await;
     world.work.busy.lock().clear();
@@ -475,8 +476,8 @@ async fn addresses_are_probed_and_never_scaled() {
     let replica = world.until_ready(1).await.remove(0);
     assert_eq!((replica.http, replica.grpc.port()), (at, 7));
     assert!(!world.catalog.borrow().endpoints["demo"].versions[0].startable);
-    world.local.start(&key(), 3);
-    world.local.drain(replica.id);
+    world.local.orders().start(&key(), 3);
+    world.local.orders().drain(replica.id);
     drop(listener);
     world.until("refused", |c| ready(c) == 0 && replicas(c).count() == 1).await;
     let other = TcpListener::bind("127.0.0.1:0").unwrap();

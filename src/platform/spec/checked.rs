@@ -8,8 +8,11 @@ use crate::domain;
 #[derive(Debug, Clone)]
 pub struct EndpointSpec {
     /// The endpoint with empty replica lists. Its `auth.keys` are filled when the keys stand in
-    /// the files, and empty when they have to be generated (mode Key or Token without a Secret).
+    /// the files, and empty when a cluster holds them or they have to be generated (mode Key or
+    /// Token without a Secret).
     pub endpoint: domain::Endpoint,
+    /// The Secret that holds the keys, in the namespace of the endpoint; `None`: they are generated.
+    pub secret: Option<String>,
     /// One per version, in the order of `endpoint.versions`.
     pub versions: Vec<VersionSpec>,
 }

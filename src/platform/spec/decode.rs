@@ -82,6 +82,7 @@ impl Repair {
         let message = match meant {
             _ if field == "<<" => "merge keys are not supported; write the fields out".to_owned(),
             Some(meant) => format!("unknown field; did you mean `{meant}`?"),
+            None if known.is_empty() => "unknown field; nothing belongs here, remove it".to_owned(),
             None => format!("unknown field; known here: {}", listed(known)),
         };
         // The field that was meant is broken too: its default is not what the author wanted.

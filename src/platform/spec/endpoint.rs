@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::domain::{self, AuthMode, AuthPolicy, ErrorProfile, Name, StickyBy, VERSIONS_MAX};
 
 use super::{
+    Targets,
     checked::EndpointSpec,
     grammar, limits,
     path::FieldPath,
@@ -37,7 +38,8 @@ pub(super) fn check(
         claim_name(scope, &raw.metadata.name, claims);
     }
     let hosts = hosts(scope, &spec.key("hosts"), &raw.metadata.name, &raw.spec.hosts, claims);
-    let in_cluster = raw.spec.versions.iter().any(|v| v.target_ref.kind.is_cluster());
+    let in_cluster = scope.policy.targets == Targets::Cluster
+        || raw.spec.versions.iter().any(|v| v.target_ref.kind.is_cluster());
     let auth = auth(scope, &spec.key("auth"), raw, secrets, in_cluster);
     let max_payload_bytes = max_payload(scope, &spec, &raw.spec.limits);
     let sticky_by =
@@ -61,6 +63,7 @@ pub(super) fn check(
             versions,
             default_version: checked.default_version,
         },
+        secret: raw.spec.auth.secret_ref.as_ref().map(|secret| secret.name.clone()),
         versions: targets,
     })
 }
@@ -144,6 +147,7 @@ fn auth(
     if let Some(token) = &auth.token {
         let lifetime = path.key("token").key("lifetime");
         scope.duration(&lifetime, token.lifetime.0, &limits::TOKEN_LIFETIME);
+        issuers(scope, &path.key("token").key("issuers"), &token.issuers);
         if mode != AuthMode::Token {
             scope.warn(&path.key("token"), "has no effect unless `auth.mode` is `Token`");
         }
@@ -158,6 +162,25 @@ fn auth(
     }
     let keys = if mode == AuthMode::None { Vec::new() } else { keys };
     AuthPolicy { mode, keys }
+}
+
+/// Bounds only: what issuers mean is checked where tokens are served.
+fn issuers(scope: &mut Scope<'_>, path: &FieldPath, issuers: &[types::Issuer]) {
+    let mut count = |path: &FieldPath, what: &str, count: usize, max: usize| {
+        if count > max {
+            scope.problem(path, format!("{count} {what} are given; at most {max} are allowed"));
+        }
+    };
+    count(path, "issuers", issuers.len(), limits::ISSUERS_MAX);
+    for (i, issuer) in issuers.iter().enumerate().take(limits::ISSUERS_MAX) {
+        let path = path.index(i);
+        let claims = limits::CLAIMS_MAX;
+        count(&path.key("audiences"), "audiences", issuer.audiences.len(), claims);
+        count(&path.key("algorithms"), "algorithms", issuer.algorithms.len(), claims);
+        let texts = [Some(&issuer.issuer), issuer.jwks_uri.as_ref()];
+        let longest = texts.into_iter().flatten().chain(&issuer.audiences).map(String::len).max();
+        count(&path, "bytes in one text", longest.unwrap_or(0), limits::URI_LENGTH_MAX);
+    }
 }
 
 fn max_payload(scope: &mut Scope<'_>, spec: &FieldPath, raw: &types::Limits) -> u64 {

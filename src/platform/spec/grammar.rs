@@ -5,13 +5,31 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::{checked::Address, problem::quoted};
 
-/// The longest host name (RFC 1035 §2.3.4).
-const HOST_LENGTH_MAX: usize = 253;
+/// The longest host name, and name of an object of Kubernetes (RFC 1035 §2.3.4).
+pub(super) const HOST_LENGTH_MAX: usize = 253;
+/// The longest text for a host: no address in brackets is longer than a name.
+pub(super) const HOST_TEXT_LENGTH_MAX: usize = HOST_LENGTH_MAX;
 /// The longest label of a host name (RFC 1035 §2.3.4).
 const LABEL_LENGTH_MAX: usize = 63;
 /// The longest path on a replica: no model server has longer ones, and it leaves the query most of
 /// a request target (16 KiB, contract §12).
-const PATH_LENGTH_MAX: usize = 1024;
+pub(super) const PATH_LENGTH_MAX: usize = 1024;
+/// The longest name of a header or cookie; servers refuse longer ones anyway.
+pub(super) const TOKEN_LENGTH_MAX: usize = 256;
+
+/// [`host`] as far as a pattern can say it: what ends like a number, and the inside of brackets, is
+/// left to the function.
+pub(super) const HOST_PATTERN: &str = concat!(
+    r"^(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z_]([-0-9A-Za-z_]{0,61}[0-9A-Za-z_])?",
+    r"(\.[0-9A-Za-z_]([-0-9A-Za-z_]{0,61}[0-9A-Za-z_])?)*)$"
+);
+/// [`path`] as far as a pattern can say it: segments and the meaning of escapes are left to rules.
+pub(super) const PATH_PATTERN: &str = r"^/([-!$&'()*+,./0-9:;=@A-Z\[\]_a-z~]|%[0-9A-Fa-f]{2})*$";
+/// [`is_token`].
+pub(super) const TOKEN_PATTERN: &str = "^[-!#$%&'*+.^_`|~0-9A-Za-z]+$";
+/// [`is_object_name`]; that a name which ends like a number is an address is left to the function.
+pub(super) const OBJECT_NAME_PATTERN: &str =
+    r"^[0-9a-z]([-0-9a-z]*[0-9a-z])?(\.[0-9a-z]([-0-9a-z]*[0-9a-z])?)*$";
 
 /// A host name or IPv4 address without port, or an IPv6 address in brackets, in lower case.
 pub(super) fn host(text: &str) -> Result<String, String> {
@@ -114,7 +132,7 @@ pub(super) fn path(text: &str) -> Result<(), String> {
 /// A token of RFC 9110 §5.6.2: names of headers and cookies.
 pub(super) fn is_token(text: &str) -> bool {
     let fits = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-    !text.is_empty() && text.len() <= 256 && text.bytes().all(fits)
+    !text.is_empty() && text.len() <= TOKEN_LENGTH_MAX && text.bytes().all(fits)
 }
 
 /// A name of an object of Kubernetes (RFC 1123 subdomain).

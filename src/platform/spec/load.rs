@@ -10,6 +10,7 @@ use super::{
     EndpointSpec, Policy, Problem,
     decode::{Decoded, decode, unknown_word},
     endpoint::{self, Claims},
+    object,
     path::{FieldPath, Segment},
     problem::{Report, quoted},
     scope::Scope,
@@ -44,6 +45,40 @@ struct Document<'a> {
     file: &'a Path,
     kind: Kind,
     root: Node,
+}
+
+/// The endpoint of an object from the API server, or all problems of it (at most
+/// [`super::PROBLEMS_MAX`]), each with its path and without a line. The rules are those of files.
+///
+/// That no other object has the same name or one of its hosts is for the caller to see: the names
+/// are in the result's `endpoint.name` and `endpoint.hosts`, in the form in which they compare.
+pub fn load_object(
+    namespace: &str,
+    name: &str,
+    spec: &serde_json::Value,
+    policy: Policy,
+) -> Result<EndpointSpec, Vec<Problem>> {
+    let shown = PathBuf::from(format!("{namespace}/{name}"));
+    let mut report = Report::default();
+    let endpoint = match object::endpoint(namespace, name, spec) {
+        Ok(root) => {
+            let document = Document { file: &shown, kind: Kind::Endpoint, root };
+            let secrets = Secrets::new(false);
+            let mut claims = Claims::default();
+            with_raw(&document, policy, &mut report, |scope, raw| {
+                endpoint::check(scope, raw, &secrets, &mut claims)
+            })
+            .flatten()
+        }
+        Err(message) => {
+            report.file(&shown, message);
+            None
+        }
+    };
+    match endpoint {
+        Some(endpoint) if report.problems.is_empty() => Ok(endpoint),
+        _ => Err(report.into_problems(&[&shown])),
+    }
 }
 
 /// Reads the files and [`load`]s their texts. A file that cannot be read is a problem like others,
@@ -125,7 +160,7 @@ fn with_raw<T: serde::de::DeserializeOwned, R>(
     for finding in findings {
         report.problem(Problem {
             file: document.file.to_owned(),
-            mark: Some(finding.mark),
+            mark: finding.mark.known(),
             path: shown_path(document.kind, &finding.path),
             message: finding.message,
         });

@@ -4,6 +4,8 @@
 //! of an input are reported at once, each with the place where it stands; time and memory are
 //! bounded for any input; no value of a Secret appears in a message or a `Debug`.
 //!
+//! An object of the API server goes the same way (`object`), without places.
+//!
 //! How: a text becomes a tree in which every value knows its line and column (`tree`), the tree
 //! becomes a raw type (`types`) with every structural problem noted on the way (`decode`), and the
 //! rules (`endpoint`, `version`, `target`, `secrets`) turn the raw type into an [`EndpointSpec`].
@@ -19,6 +21,7 @@ mod fault;
 mod grammar;
 pub mod limits;
 mod load;
+mod object;
 mod path;
 mod problem;
 mod read;
@@ -32,10 +35,11 @@ mod units;
 mod version;
 
 pub use checked::{Address, EndpointSpec, Probe, ProbeKind, ProcessTarget, Target, VersionSpec};
-pub use document::load_document;
-pub use load::{FILE_BYTES_MAX, Loaded, load, load_files};
+pub use document::{load_document, load_values};
+pub use load::{FILE_BYTES_MAX, Loaded, load, load_files, load_object};
 pub use problem::{Mark, PROBLEMS_MAX, Problem};
-pub use units::{DurationText, SizeText};
+pub use secrets::key_digest;
+pub use units::{DURATION_PATTERN, DurationText, SizeText, shown};
 
 use crate::domain::MAX_PAYLOAD_BYTES;
 
@@ -58,7 +62,9 @@ pub struct Policy {
 pub enum Targets {
     /// Processes and addresses: a router with files and without a cluster.
     Local,
-    /// Those and Deployments and StatefulSets, in different endpoints: a check without a router.
+    /// Deployments and StatefulSets: a router in a cluster.
+    Cluster,
+    /// All of those and Deployments and StatefulSets, in different endpoints: a check without a router.
     Any,
 }
 
@@ -70,6 +76,8 @@ impl Policy {
         mirror: false,
         max_payload_bytes: MAX_PAYLOAD_BYTES,
     };
+    /// What a router in a cluster serves.
+    pub const CLUSTER: Self = Self { targets: Targets::Cluster, ..Self::FILES };
     /// What is checked where no router says what it serves, as in `modelway validate`.
     pub const ANY: Self = Self { targets: Targets::Any, ..Self::FILES };
 }

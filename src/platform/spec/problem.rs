@@ -11,7 +11,7 @@ pub const PROBLEMS_MAX: usize = 100;
 /// The most characters of a text from the input that a message repeats.
 const QUOTED_CHARACTERS_MAX: usize = 64;
 
-/// A place in a file.
+/// A place in a file. Line 0 is no place: values of an object have none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Mark {
     /// The line, from 1.
@@ -23,9 +23,9 @@ pub struct Mark {
 /// What is wrong (or, as a warning, surprising) and where. Never repeats a value of a Secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// The file as it was given.
+    /// The file as it was given, or `NAMESPACE/NAME` of an object.
     pub file: PathBuf,
-    /// Where in the file; `None` when the file as a whole is meant.
+    /// Where in the file; `None` when the file as a whole is meant, and for objects.
     pub mark: Option<Mark>,
     /// The field, for example `spec.versions[1].trafficPercentile`; empty for a whole document.
     pub path: String,
@@ -44,6 +44,16 @@ impl fmt::Display for Problem {
             write!(f, " {}:", self.path)?;
         }
         write!(f, " {}", self.message)
+    }
+}
+
+impl Mark {
+    /// Of a value that stands in no text.
+    pub(super) const NOWHERE: Self = Self { line: 0, column: 0 };
+
+    /// `None` for [`Self::NOWHERE`].
+    pub(super) fn known(self) -> Option<Self> {
+        (self != Self::NOWHERE).then_some(self)
     }
 }
 

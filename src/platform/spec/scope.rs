@@ -24,16 +24,20 @@ pub(super) struct Scope<'a> {
     pub(super) report: &'a mut Report,
 }
 
-/// A place in one of the files, for messages that name two places.
+/// A place in one of the files or in an object, for messages that name two places.
 #[derive(Debug, Clone)]
 pub(super) struct Place {
-    pub(super) file: PathBuf,
-    pub(super) mark: Mark,
+    file: PathBuf,
+    mark: Mark,
+    path: FieldPath,
 }
 
 impl std::fmt::Display for Place {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}:{}", self.file.display(), self.mark)
+        match self.mark.known() {
+            Some(mark) => write!(f, "{}:{mark}", self.file.display()),
+            None => write!(f, "{}", self.path),
+        }
     }
 }
 
@@ -66,7 +70,8 @@ impl Scope<'_> {
 
     /// Where a field stands.
     pub(super) fn place(&self, path: &FieldPath) -> Place {
-        Place { file: self.file.to_owned(), mark: self.root.mark_at(path) }
+        let mark = self.root.mark_at(path);
+        Place { file: self.file.to_owned(), mark, path: path.clone() }
     }
 
     /// Whether the field, or one that it stands in, was found wrong before.
@@ -115,7 +120,7 @@ impl Scope<'_> {
     fn at(&self, path: &FieldPath, message: String) -> Problem {
         Problem {
             file: self.file.to_owned(),
-            mark: Some(self.root.mark_at(path)),
+            mark: self.root.mark_at(path).known(),
             path: path.to_string(),
             message,
         }

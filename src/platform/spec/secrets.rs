@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use crate::domain::KeyDigest;
 
 use super::{
+    grammar,
     limits::KEY_LENGTH_MAX,
     path::FieldPath,
     problem::quoted,
@@ -95,7 +96,9 @@ impl Secrets {
                 stored.keys.clone()
             }
             None => {
-                if !in_cluster && !self.is_incomplete {
+                if in_cluster {
+                    check_name(scope, path, &reference.name);
+                } else if !self.is_incomplete {
                     let message = format!(
                         "there is no Secret {} in namespace {} in the given files; add it, or \
                          remove `secretRef` and keys are generated",
@@ -107,6 +110,16 @@ impl Secrets {
                 Vec::new()
             }
         }
+    }
+}
+
+fn check_name(scope: &mut Scope<'_>, path: &FieldPath, name: &str) {
+    if !grammar::is_object_name(name) {
+        let message = format!(
+            "{} is not a name of a Secret: a-z, 0-9, `-` and `.`, at most 253 characters",
+            quoted(name)
+        );
+        scope.problem(path, message);
     }
 }
 
@@ -134,16 +147,13 @@ fn key(scope: &mut Scope<'_>, raw: &types::Secret, key: &str) -> Option<KeyDiges
     let bytes = match (raw.string_data.get(key), raw.data.get(key)) {
         (Some(text), _) => text.0.clone().into_bytes(),
         (None, Some(text)) => {
-            // Kubernetes accepts line breaks within base64 too.
-            let text: String = text.0.chars().filter(|c| !"\r\n".contains(*c)).collect();
-            match STANDARD.decode(text) {
-                Ok(bytes) => bytes,
-                Err(_) => {
-                    let message = "is not base64; encode it, or write it plainly in `stringData`";
+            return match key_digest(text.0.as_str()) {
+                Ok(digest) => Some(digest),
+                Err(message) => {
                     scope.problem(&path, message);
-                    return None;
+                    None
                 }
-            }
+            };
         }
         (None, None) => return None,
     };
@@ -152,6 +162,17 @@ fn key(scope: &mut Scope<'_>, raw: &types::Secret, key: &str) -> Option<KeyDiges
         return None;
     }
     Some(KeyDigest(Sha256::digest(&bytes).into()))
+}
+
+/// The digest of a key as it stands in the `data` of a Secret, or what is wrong with it.
+pub fn key_digest(data: &str) -> Result<KeyDigest, String> {
+    // Kubernetes accepts line breaks within base64 too.
+    let text: String = data.chars().filter(|c| !"\r\n".contains(*c)).collect();
+    let bytes = STANDARD
+        .decode(text)
+        .map_err(|_| "is not base64; encode it, or write it plainly in `stringData`".to_owned())?;
+    check_key(&bytes)?;
+    Ok(KeyDigest(Sha256::digest(&bytes).into()))
 }
 
 /// What can stand in an `Authorization` or `api-key` header, without a doubt about where it ends.

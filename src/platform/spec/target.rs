@@ -1,7 +1,7 @@
 //! The rules of `targetRef`: where the replicas of a version come from.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     path::{Path, PathBuf},
 };
 
@@ -51,6 +51,14 @@ pub(super) fn check(
         return None;
     }
     check_fields(scope, &path, target);
+    if scope.policy.targets == Targets::Cluster && !target.kind.is_cluster() {
+        let message = format!(
+            "`{}` works only in a file; use `Deployment` or `StatefulSet` in a cluster",
+            target.kind.name()
+        );
+        scope.problem(&path.key("kind"), message);
+        return None;
+    }
     match target.kind {
         TargetKind::Process => process(scope, &path, target).map(Target::Process),
         TargetKind::Addresses => {
@@ -72,6 +80,32 @@ pub(super) fn check_mix(scope: &mut Scope<'_>, path: &FieldPath, versions: &[Ver
             (0..versions.len()).map(|i| path.index(i).key("targetRef").key("kind")).collect();
         let message = "`Process` beside versions in a cluster; no router serves both: use one kind";
         scope.problem_among(&path.index(index).key("targetRef").key("kind"), &kinds, message);
+    }
+}
+
+/// Slots are counted per replica of a version, so two versions cannot share replicas.
+pub(super) fn check_shared(scope: &mut Scope<'_>, path: &FieldPath, versions: &[Version]) {
+    let mut first: BTreeMap<(&str, &str), &str> = BTreeMap::new();
+    for (i, version) in versions.iter().enumerate() {
+        let path = path.index(i).key("targetRef");
+        let TargetRef { kind, name: Some(name), .. } = &version.target_ref else { continue };
+        if !kind.is_cluster() || scope.is_broken(&path.key("kind")) {
+            continue;
+        }
+        match first.entry((kind.name(), name)) {
+            Entry::Occupied(owner) => {
+                let message = format!(
+                    "{} {} is the target of version {} already; give each version its own",
+                    kind.name(),
+                    quoted(name),
+                    quoted(owner.get())
+                );
+                scope.problem(&path.key("name"), message);
+            }
+            Entry::Vacant(place) => {
+                place.insert(&version.name);
+            }
+        }
     }
 }
 

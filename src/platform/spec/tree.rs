@@ -93,6 +93,23 @@ impl Node {
         self.entry(key).map(|entry| &entry.node)
     }
 
+    /// As a plain value, without places. A placeholder, which only repaired trees have, is null.
+    pub(super) fn into_json(self) -> serde_json::Value {
+        match self.value {
+            Value::Null | Value::Placeholder => serde_json::Value::Null,
+            Value::Bool(value) => value.into(),
+            Value::Integer(value) => value.into(),
+            Value::Float(value) => value.into(),
+            Value::Text(text) => text.into(),
+            Value::List(items) => items.into_iter().map(Self::into_json).collect(),
+            Value::Map(entries) => entries
+                .into_iter()
+                .map(|entry| (entry.key, entry.node.into_json()))
+                .collect::<serde_json::Map<_, _>>()
+                .into(),
+        }
+    }
+
     /// The text, if this is one.
     pub(super) fn text(&self) -> Option<&str> {
         if let Value::Text(text) = &self.value { Some(text) } else { None }

@@ -1,13 +1,19 @@
-//! The documents as they are written: the one definition of fields and defaults.
+//! The documents as they are written: the one definition of fields and defaults, for files and for
+//! the schema of the cluster. The descriptions of [`Spec`] and below are what `kubectl explain` shows.
 //!
 //! Numbers are `i64` and most texts `String`, so that the rules can name the limit in their own
 //! words instead of serde's.
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
-use serde::{Deserialize, de::IgnoredAny};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize, de::IgnoredAny};
 
-use super::units::{DurationText, SizeText};
+use super::{
+    grammar, limits,
+    units::{DurationText, SizeText},
+};
+use crate::domain::{NAME_LENGTH_MAX, NAME_LENGTH_MIN, NAME_PATTERN, VERSIONS_MAX};
 
 /// `apiVersion` of an [`InferenceEndpoint`].
 pub const API_VERSION: &str = "modelway.dev/v1alpha1";
@@ -55,50 +61,59 @@ pub struct Metadata {
 }
 
 /// What is wanted of an endpoint.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Spec {
-    /// Who may call it.
+    /// Who may call the endpoint.
     #[serde(default)]
     pub auth: Auth,
     /// What a request may take.
     #[serde(default)]
     pub limits: Limits,
-    /// Choose the version by a hash of this field of the request.
+    /// Chooses the version by a hash of one field of the request, so that requests with the same
+    /// value go to the same version. Without it, and for requests that lack the field, the split
+    /// is exact.
     pub sticky_by: Option<StickyBy>,
-    /// The status codes of the router's own errors.
+    /// The status codes of the router's own errors: kubernetes (502, 503, 504), or managed (424,
+    /// 429, 408) as managed online endpoints answer.
     #[serde(default)]
     pub error_profile: ErrorProfile,
-    /// Host names that reach this endpoint with their path unchanged.
+    /// Host names that reach this endpoint with their path unchanged. Without port and wildcards;
+    /// IPv6 addresses in brackets.
     #[serde(default)]
+    #[schemars(length(max = limits::HOSTS_MAX))]
+    #[schemars(inner(length(min = 1, max = grammar::HOST_TEXT_LENGTH_MAX), regex(pattern = grammar::HOST_PATTERN)))]
     pub hosts: Vec<String>,
-    /// Whether answers carry `Server-Timing`.
+    /// Whether answers carry Server-Timing: milliseconds of auth, queue, replica and in total.
     #[serde(default)]
     pub server_timing: bool,
-    /// The same as `auth.forwardCredentials`.
+    /// Whether Authorization and api-key reach the replica. The same as auth.forwardCredentials;
+    /// where both are written they have to agree.
     pub forward_credentials: Option<bool>,
-    /// One to six.
+    /// The deployed models behind the endpoint, one to six. The default version takes what the
+    /// percentiles leave to 100: the first one, unless another has isDefault: true.
+    #[schemars(length(min = 1, max = VERSIONS_MAX))]
     pub versions: Vec<Version>,
 }
 
 /// Who may call an endpoint.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct Auth {
-    /// What a caller has to show.
+    /// What a caller has to show: a Key, a Token, or nothing (None).
     pub mode: AuthMode,
-    /// Whether mode `Token` accepts keys too.
+    /// Whether mode Token accepts keys too.
     pub keys: bool,
-    /// The Secret with `primaryKey` and `secondaryKey`; keys are generated when it is absent.
+    /// The Secret with primaryKey and secondaryKey; keys are generated when it is not given.
     pub secret_ref: Option<SecretRef>,
-    /// Details of mode `Token`.
+    /// Details of mode Token.
     pub token: Option<Token>,
-    /// Whether `Authorization` and `api-key` reach the replica; not by default.
+    /// Whether Authorization and api-key reach the replica; not by default.
     pub forward_credentials: Option<bool>,
 }
 
 /// What a caller has to show.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[expect(missing_docs, reason = "the words of contract §7")]
 pub enum AuthMode {
     #[default]
@@ -108,20 +123,22 @@ pub enum AuthMode {
 }
 
 /// Names a Secret.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SecretRef {
-    /// `metadata.name` of the Secret, in the namespace of the endpoint.
+    /// The name of the Secret, in the namespace of the endpoint.
+    #[schemars(length(min = 1, max = grammar::HOST_LENGTH_MAX), regex(pattern = grammar::OBJECT_NAME_PATTERN))]
     pub name: String,
 }
 
 /// Details of mode `Token`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct Token {
     /// Outside issuers whose tokens are accepted.
+    #[schemars(length(max = limits::ISSUERS_MAX))]
     pub issuers: Vec<Issuer>,
-    /// How long a token that the router issues is valid.
+    /// How long a token that the router issues is valid: 60s to 7 days.
     pub lifetime: DurationText,
 }
 
@@ -132,40 +149,47 @@ impl Default for Token {
 }
 
 /// An outside issuer of tokens.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Issuer {
-    /// The `iss` claim.
+    /// The iss claim of its tokens.
+    #[schemars(length(max = limits::URI_LENGTH_MAX))]
     pub issuer: String,
-    /// Accepted `aud` claims.
+    /// Accepted aud claims.
+    #[schemars(length(max = limits::CLAIMS_MAX), inner(length(max = limits::URI_LENGTH_MAX)))]
     pub audiences: Vec<String>,
-    /// Where its keys are.
+    /// Where its keys are; by default where its OpenID configuration says.
+    #[schemars(length(max = limits::URI_LENGTH_MAX))]
     pub jwks_uri: Option<String>,
-    /// Accepted algorithms.
+    /// Accepted algorithms of signatures.
     #[serde(default)]
+    #[schemars(length(max = limits::CLAIMS_MAX), inner(length(max = limits::ALGORITHM_LENGTH_MAX)))]
     pub algorithms: Vec<String>,
 }
 
 /// What a request may take.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct Limits {
-    /// The largest request payload; the router's own limit by default.
+    /// The largest request payload, like 10MiB or a number of bytes; the router's own limit,
+    /// 100MiB, by default and at most.
     pub max_payload: Option<SizeText>,
 }
 
 /// The field of the request that chooses the version: exactly one of the two.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct StickyBy {
-    /// A header.
+    /// The name of a header.
+    #[schemars(length(min = 1, max = grammar::TOKEN_LENGTH_MAX), regex(pattern = grammar::TOKEN_PATTERN))]
     pub header: Option<String>,
-    /// A cookie.
+    /// The name of a cookie.
+    #[schemars(length(min = 1, max = grammar::TOKEN_LENGTH_MAX), regex(pattern = grammar::TOKEN_PATTERN))]
     pub cookie: Option<String>,
 }
 
 /// The status codes of the router's own errors.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[expect(missing_docs, reason = "the words of contract §6")]
 pub enum ErrorProfile {
@@ -175,66 +199,85 @@ pub enum ErrorProfile {
 }
 
 /// One deployed model behind an endpoint.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Version {
-    /// Unique within the endpoint.
+    /// Names the version in the header azureml-model-deployment, in metrics and in logs. Unique
+    /// within the endpoint; 3 to 32 characters of a-z, 0-9 and '-'.
+    #[schemars(length(min = NAME_LENGTH_MIN, max = NAME_LENGTH_MAX), regex(pattern = NAME_PATTERN))]
     pub name: String,
-    /// Whether it takes what no percentile claims; the first version by default.
+    /// Makes it the default version, which takes what no percentile claims. At most one version
+    /// has it; the first one is the default where none has.
     #[serde(default)]
     pub is_default: bool,
-    /// Its role in a comparison.
+    /// Its role in a comparison: at most one Control, the others are Treatment. No effect on
+    /// routing.
     #[serde(default, rename = "type")]
     pub kind: VersionKind,
-    /// Its share of unpinned requests, 0–100.
+    /// Its share of the requests that name no version, in percent. All shares together are at
+    /// most 100; what is missing to 100 goes to the default version.
     #[serde(default)]
+    #[schemars(range(min = *limits::PERCENT.start(), max = *limits::PERCENT.end()))]
     pub traffic_percentile: i64,
-    /// Share of live requests copied to it, 0–100.
+    /// Its share of live requests that are copied to it, in percent; the answers are dropped. Only
+    /// with trafficPercentile 0.
     #[serde(default)]
+    #[schemars(range(min = *limits::PERCENT.start(), max = *limits::PERCENT.end()))]
     pub mirror_percentile: i64,
     /// Where its replicas come from.
     pub target_ref: TargetRef,
-    /// The replicas' HTTP port.
+    /// The port of the replicas for HTTP.
     #[serde(default = "default_port")]
+    #[schemars(range(min = *limits::PORT.start(), max = *limits::PORT.end()))]
     pub port: i64,
-    /// The replicas' gRPC port; 0: the same as `port`.
+    /// The port of the replicas for gRPC; 0: the same as port.
     #[serde(default)]
+    #[schemars(range(min = 0, max = *limits::PORT.end()))]
     pub grpc_port: i64,
     /// How a replica shows that it is healthy.
     #[serde(default)]
     pub probe: Probe,
-    /// The replica's path for `/score`.
+    /// The replica's path for requests to /score of the endpoint.
     #[serde(default = "default_scoring_path")]
+    #[schemars(length(min = 1, max = grammar::PATH_LENGTH_MAX), regex(pattern = grammar::PATH_PATTERN))]
     pub scoring_path: String,
-    /// Slots of each replica.
+    /// Slots of each replica: it never works on more requests than that at once.
     #[serde(default = "one")]
+    #[schemars(range(min = *limits::SLOTS.start(), max = *limits::SLOTS.end()))]
     pub max_concurrent_requests_per_replica: i64,
-    /// How long a request may wait for a slot.
+    /// How long a request may wait for a slot, 0s to 1h; then it is answered with 503.
     #[serde(default = "default_max_queue_wait")]
     pub max_queue_wait: DurationText,
-    /// How many requests may wait; 0: max(100, 2 × slots × replicas).
+    /// How many requests may wait; more are answered with 503 at once. 0: twice the slots of all
+    /// replicas, at least 100.
     #[serde(default)]
+    #[schemars(range(min = *limits::QUEUE_LENGTH.start(), max = *limits::QUEUE_LENGTH.end()))]
     pub max_queue_length: i64,
-    /// From the slot to the last byte of a unary answer.
+    /// From the slot to the last byte of the answer, or to the head of a streaming one, 1ms to 5m;
+    /// then the request is answered with 504.
     #[serde(default = "default_request_timeout")]
     pub request_timeout: DurationText,
-    /// How long a streaming answer may be silent.
+    /// How long a streaming answer may be silent, 1ms to 24h.
     #[serde(default = "default_stream_idle_timeout")]
     pub stream_idle_timeout: DurationText,
-    /// What happens to the replica's work when its client leaves.
+    /// What happens to the replica's work when its client leaves: finish (the answer is read and
+    /// dropped) or cancel (the connection is closed). By default finish, and cancel once a
+    /// streaming answer has begun.
     pub on_disconnect: Option<OnDisconnect>,
-    /// Whether the default version takes over when no replica is ready.
+    /// Whether the default version takes over while no replica of this one is ready.
     #[serde(default)]
     pub fallback_to_default: bool,
-    /// How many replicas it should have.
+    /// How many replicas the version should have.
     #[serde(default)]
     pub autoscale: Autoscale,
-    /// How many replicas it has when autoscaling is off.
+    /// How many replicas it has while autoscale.enabled is false. In a cluster: left alone when
+    /// not given.
+    #[schemars(range(min = 0, max = limits::REPLICAS_MAX))]
     pub replicas: Option<i64>,
 }
 
 /// The role of a version in a comparison.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[expect(missing_docs, reason = "the words of contract §3")]
 pub enum VersionKind {
     Control,
@@ -243,7 +286,7 @@ pub enum VersionKind {
 }
 
 /// What happens to the replica's work when its client leaves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[expect(missing_docs, reason = "the words of contract §4")]
 pub enum OnDisconnect {
@@ -252,18 +295,21 @@ pub enum OnDisconnect {
 }
 
 /// How many replicas a version should have.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct Autoscale {
-    /// Whether the autoscaler may change the count.
+    /// Whether the router changes the count of replicas.
     pub enabled: bool,
-    /// The fewest.
+    /// The fewest replicas; 0 lets the version go to sleep until a request comes.
+    #[schemars(range(min = 0, max = limits::REPLICAS_MAX))]
     pub min_replicas: i64,
-    /// The most.
+    /// The most replicas.
+    #[schemars(range(min = 1, max = limits::REPLICAS_MAX))]
     pub max_replicas: i64,
-    /// The utilization aimed at, in percent.
+    /// The utilization aimed at: busy slots and waiting requests in percent of all slots.
+    #[schemars(range(min = *limits::UTILIZATION.start(), max = *limits::UTILIZATION.end()))]
     pub target_utilization: i64,
-    /// Replicas are removed only when the highest want of this window is lower.
+    /// Replicas are removed only when the load of this whole time needed fewer, 0s to 1h.
     pub scale_down_window: DurationText,
 }
 
@@ -279,21 +325,23 @@ impl Default for Autoscale {
     }
 }
 
-/// How a replica shows that it is healthy: at most one of the four; `http: /` by default.
-#[derive(Debug, Clone, Deserialize)]
+/// How a replica shows that it is healthy: at most one of http, tcp, grpc and none; http: / by
+/// default.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct Probe {
-    /// `GET` of this path answers 2xx.
+    /// GET of this path answers 2xx.
+    #[schemars(length(min = 1, max = grammar::PATH_LENGTH_MAX), regex(pattern = grammar::PATH_PATTERN))]
     pub http: Option<String>,
     /// A TCP connection is accepted.
     pub tcp: Option<Nothing>,
-    /// The gRPC health protocol answers SERVING.
+    /// The gRPC health protocol answers SERVING, at the gRPC port.
     pub grpc: Option<Nothing>,
-    /// Usable until a connection fails.
+    /// Usable without being asked, until a connection fails.
     pub none: Option<Nothing>,
-    /// How often a ready replica is asked.
+    /// How often a ready replica is asked, 100ms to 10m.
     pub period: DurationText,
-    /// How long an answer may take.
+    /// How long an answer may take, 10ms to 1m.
     pub timeout: DurationText,
 }
 
@@ -311,17 +359,18 @@ impl Default for Probe {
 }
 
 /// The empty mapping `{}`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Nothing {}
 
 /// Where the replicas of a version come from. Which fields belong to which kind is a rule.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TargetRef {
     /// The kind of source.
     pub kind: TargetKind,
-    /// Name of the Deployment or StatefulSet.
+    /// The name of the object, in the namespace of the endpoint.
+    #[schemars(length(min = 1, max = grammar::HOST_LENGTH_MAX), regex(pattern = grammar::OBJECT_NAME_PATTERN))]
     pub name: Option<String>,
     /// Program and arguments of a replica.
     pub command: Option<Vec<String>>,
@@ -343,7 +392,7 @@ pub const START_DEADLINE: Duration = Duration::from_secs(300);
 pub const STOP_GRACE: Duration = Duration::from_secs(10);
 
 /// The kind of source of replicas.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[expect(missing_docs, reason = "the words of design §5")]
 pub enum TargetKind {
     Deployment,

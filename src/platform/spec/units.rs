@@ -1,14 +1,25 @@
 //! Durations and sizes as people write them.
 
-use std::{fmt, time::Duration};
+use std::{borrow::Cow, fmt, time::Duration};
 
 use bytesize::ByteSize;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{
-    Deserialize, Deserializer,
+    Deserialize, Deserializer, Serialize, Serializer,
     de::{self, Visitor},
 };
 
 use super::problem::quoted;
+use crate::domain::MAX_PAYLOAD_BYTES;
+
+/// What the schema of a cluster accepts as a duration: what Go, which evaluates its rules, and this
+/// module read alike.
+pub const DURATION_PATTERN: &str = "^(0|([0-9]{1,7}(ms|s|m|h))+)$";
+/// The longest duration of a schema: `167h59m59s999ms` is as exact as any bound.
+const DURATION_LENGTH_MAX: usize = 16;
+const SIZE_PATTERN: &str = r"^[0-9]+(\.[0-9]+)? ?([kKmMgGtTpP][iI]?)?[bB]?$";
+/// The longest size of a schema; 100MiB in bytes has 9 digits.
+const SIZE_LENGTH_MAX: usize = 24;
 
 /// A duration written as `500ms`, `60s`, `12h` or a sum `1m30s`. An integer is refused, as nobody
 /// can know its unit, except 0.
@@ -28,6 +39,60 @@ impl<'de> Deserialize<'de> for DurationText {
 impl<'de> Deserialize<'de> for SizeText {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(SizeVisitor)
+    }
+}
+
+/// The way it is written in a file.
+impl Serialize for DurationText {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&shown(self.0))
+    }
+}
+
+/// A number of bytes.
+impl Serialize for SizeText {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(self.0)
+    }
+}
+
+/// The bounds differ by field, so they are not part of it.
+impl JsonSchema for DurationText {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "DurationText".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "maxLength": DURATION_LENGTH_MAX,
+            "pattern": DURATION_PATTERN,
+        })
+    }
+}
+
+/// An integer or a text; the bounds of a text are a rule.
+impl JsonSchema for SizeText {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "SizeText".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "x-kubernetes-int-or-string": true,
+            "minimum": 1,
+            "maximum": MAX_PAYLOAD_BYTES,
+            "maxLength": SIZE_LENGTH_MAX,
+            "pattern": SIZE_PATTERN,
+        })
     }
 }
 
@@ -94,6 +159,6 @@ impl Visitor<'_> for SizeVisitor {
 }
 
 /// A duration as messages show it: the way it is written in a file.
-pub(super) fn shown(duration: Duration) -> String {
+pub fn shown(duration: Duration) -> String {
     humantime::format_duration(duration).to_string().replace(' ', "")
 }

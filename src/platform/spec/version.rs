@@ -33,6 +33,7 @@ pub(super) fn check_all(
     check_kinds(scope, path, raw);
     check_percentiles(scope, path, raw);
     target::check_mix(scope, path, raw);
+    target::check_shared(scope, path, raw);
     let default_version = default_version(scope, path, raw);
     let mut versions = Vec::new();
     for (i, version) in raw.iter().enumerate() {
@@ -106,6 +107,7 @@ fn check(
         fallback_to_default: raw.fallback_to_default,
         autoscale: autoscale(scope, &path.key("autoscale"), raw),
         startable: raw.target_ref.kind != TargetKind::Addresses,
+        rolling: false,
         replicas: Vec::new(),
         // Last, so that a version without a name is still checked to its end.
         name: name?,

@@ -125,6 +125,11 @@ impl Metrics {
         Arc::clone(&self.unrouted)
     }
 
+    /// How many versions have series.
+    pub fn versions(&self) -> usize {
+        self.versions.lock().len()
+    }
+
     /// Drops the series of every version that is not among `keys`, and of endpoints without a
     /// version among them. Handles still held stay usable and are shown to nobody.
     pub fn retain(&self, keys: &BTreeSet<VersionKey>) {

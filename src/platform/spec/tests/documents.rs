@@ -26,7 +26,7 @@ fn indented(text: &str, by: usize) -> String {
 fn whole(kind: &str, text: &str) -> String {
     let target = "targetRef: {kind: Process, command: [model, \"{port}\"]}";
     match kind {
-        "" => text.to_owned(),
+        "" | "cluster" => text.to_owned(),
         "spec" => {
             let spec = indented(text, 2);
             format!("{HEAD}spec:\n{spec}  versions:\n    - name: blue\n      {target}\n")
@@ -46,8 +46,9 @@ fn every_example_of_the_page_is_good_and_surprises_nobody() {
     assert!(blocks.len() >= 9, "{} blocks", blocks.len());
     for (kind, text) in blocks {
         let text = whole(kind, text);
-        let loaded = load_texts(&[&text], Policy::FILES)
-            .unwrap_or_else(|problems| panic!("{problems:#?}\n{text}"));
+        let policy = if kind == "cluster" { Policy::CLUSTER } else { Policy::FILES };
+        let loaded =
+            load_texts(&[&text], policy).unwrap_or_else(|problems| panic!("{problems:#?}\n{text}"));
         let warnings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
         assert!(warnings.is_empty(), "{warnings:#?}\n{text}");
     }

@@ -15,6 +15,7 @@ mod bad;
 mod documents;
 mod good;
 mod hostile;
+mod object;
 
 /// A good head of an endpoint, lines 1 to 3.
 const HEAD: &str = "\

@@ -10,7 +10,7 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{net::TcpStream, time::Instant};
 
-use crate::platform::spec::{Probe, ProbeKind};
+use super::spec::{Probe, ProbeKind};
 
 /// How much of an answer to a probe is read, in bytes. Reading to the end spares simple servers a
 /// broken pipe; a health page longer than this is cut.
@@ -24,23 +24,23 @@ const GRPC_SERVING: &[u8] = &[0, 0, 0, 0, 2, 8, 1];
 
 /// Where a replica listens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place {
-    pub(super) http: SocketAddr,
-    pub(super) grpc: SocketAddr,
+pub(in crate::platform) struct Place {
+    pub(in crate::platform) http: SocketAddr,
+    pub(in crate::platform) grpc: SocketAddr,
 }
 
 /// Why a probe failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Failure {
+pub(in crate::platform) struct Failure {
     /// What was found.
-    pub(super) found: Found,
+    pub(in crate::platform) found: Found,
     /// The same for people.
-    pub(super) reason: String,
+    pub(in crate::platform) reason: String,
 }
 
 /// What a failed probe found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Found {
+pub(in crate::platform) enum Found {
     /// Nothing listens there.
     Refused,
     /// No connection within the timeout, or the network failed.
@@ -52,7 +52,7 @@ pub(super) enum Found {
 }
 
 /// Asks once. Takes at most the probe's timeout.
-pub(super) async fn ask(place: Place, probe: &Probe) -> Result<(), Failure> {
+pub(in crate::platform) async fn ask(place: Place, probe: &Probe) -> Result<(), Failure> {
     let target = if probe.kind == ProbeKind::Grpc { place.grpc } else { place.http };
     let until = Instant::now() + probe.timeout;
     let stream = connect(target, until, probe.timeout).await?;
@@ -162,5 +162,4 @@ async fn drive<T>(connection: impl Future, exchange: impl Future<Output = T>) ->
 }
 
 #[cfg(test)]
-#[path = "probe_tests.rs"]
 mod tests;

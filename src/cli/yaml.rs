@@ -8,15 +8,20 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-/// One YAML document in block style.
+/// One YAML document in block style, the fields of each mapping in the order of the alphabet.
 pub(super) fn text(value: &Value) -> String {
+    text_led_by(value, &[])
+}
+
+/// The same with these fields, in this order, before the others of their mapping.
+pub(super) fn text_led_by(value: &Value, leaders: &[&str]) -> String {
     let mut page = String::new();
-    block(&mut page, value, 0);
+    block(&mut page, value, 0, leaders);
     page
 }
 
 /// Writes the value and a line break; the cursor stands where the value may begin.
-fn block(page: &mut String, value: &Value, depth: usize) {
+fn block(page: &mut String, value: &Value, depth: usize, leaders: &[&str]) {
     match value {
         Value::Array(items) if !items.is_empty() => {
             for (at, item) in items.iter().enumerate() {
@@ -25,11 +30,14 @@ fn block(page: &mut String, value: &Value, depth: usize) {
                     indent(page, depth);
                 }
                 page.push_str("- ");
-                block(page, item, depth + 1);
+                block(page, item, depth + 1, leaders);
             }
         }
         Value::Object(fields) if !fields.is_empty() => {
-            for (at, (key, value)) in fields.iter().enumerate() {
+            let mut fields: Vec<_> = fields.iter().collect();
+            let place = |key: &str| leaders.iter().position(|leader| *leader == key);
+            fields.sort_by_key(|(key, _)| place(key).unwrap_or(leaders.len()));
+            for (at, (key, value)) in fields.into_iter().enumerate() {
                 // The first one stands where the cursor is.
                 if at > 0 {
                     indent(page, depth);
@@ -42,7 +50,7 @@ fn block(page: &mut String, value: &Value, depth: usize) {
                 } else {
                     page.push(' ');
                 }
-                block(page, value, depth + 1);
+                block(page, value, depth + 1, leaders);
             }
         }
         Value::String(text) => {
@@ -162,6 +170,13 @@ mod tests {
               wanted: null
         "#]]
         .assert_eq(&text(&value));
+    }
+
+    #[test]
+    fn leaders_come_first_in_their_order_and_the_rest_as_before() {
+        let value = serde_json::json!({"b": 1, "name": 2, "a": [{"name": 3, "kind": 4, "b": 5}]});
+        let page = text_led_by(&value, &["name", "kind"]);
+        assert_eq!(page, "name: 2\na:\n  - name: 3\n    kind: 4\n    b: 5\nb: 1\n");
     }
 
     proptest! {

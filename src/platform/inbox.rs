@@ -1,4 +1,4 @@
-//! What the rest of the router asks of the local platform, waiting for its actor.
+//! What the rest of the router asks of a platform, waiting for its actor.
 //!
 //! Asking never blocks: an order that says again what a waiting one said (same kind, same version
 //! or replica) takes its place at the end, because only the newest counts. So the number of waiting
@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 
 use crate::{
     domain::{ReplicaId, VersionKey},
-    platform::spec::EndpointSpec,
+    platform::{Orders, spec::EndpointSpec},
 };
 
 /// The most orders that wait; reached only if the actor stood still. More are dropped: whoever asks
@@ -18,7 +18,8 @@ const ORDERS_MAX: usize = 4096;
 
 /// One thing asked.
 #[derive(Debug, Clone)]
-pub(super) enum Order {
+pub(in crate::platform) enum Order {
+    /// The endpoints of the files; a cluster's come from its objects.
     Apply(Vec<EndpointSpec>),
     Start(VersionKey, u32),
     Drain(ReplicaId),
@@ -32,7 +33,7 @@ pub(super) enum Order {
 
 /// The waiting orders, oldest first.
 #[derive(Debug, Default)]
-pub(super) struct Inbox {
+pub(in crate::platform) struct Inbox {
     waiting: Mutex<Vec<Order>>,
     changed: Notify,
 }
@@ -57,7 +58,7 @@ impl Order {
 
 impl Inbox {
     /// Adds an order, in place of waiting ones that it outdates.
-    pub(super) fn push(&self, order: Order) {
+    pub(in crate::platform) fn push(&self, order: Order) {
         let mut waiting = self.waiting.lock();
         // Who is to be retired is drained with it.
         if let Order::Drain(id) = order
@@ -74,9 +75,33 @@ impl Inbox {
     }
 
     /// Resolves when there may be orders, with all of them.
-    pub(super) async fn take(&self) -> Vec<Order> {
+    pub(in crate::platform) async fn take(&self) -> Vec<Order> {
         self.changed.notified().await;
         std::mem::take(&mut *self.waiting.lock())
+    }
+}
+
+impl Orders for Inbox {
+    fn start(&self, key: &VersionKey, wanted: u32) {
+        self.push(Order::Start(key.clone(), wanted));
+    }
+
+    fn drain(&self, replica: ReplicaId) {
+        self.push(Order::Drain(replica));
+    }
+
+    fn readmit(&self, replica: ReplicaId) {
+        self.push(Order::Readmit(replica));
+    }
+
+    fn retire(&self, _key: &VersionKey, replicas: &[ReplicaId]) {
+        for replica in replicas {
+            self.push(Order::Retire(*replica));
+        }
+    }
+
+    fn suspect(&self, replica: ReplicaId, generation: u64) {
+        self.push(Order::Suspect(replica, generation));
     }
 }
 

@@ -1,0 +1,70 @@
+//! The flags of `serve` that are about a Kubernetes cluster.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::{
+    config::{LEASE_NAME, RouterFile},
+    platform::kubernetes::{Access, Settings},
+};
+
+/// Where the cluster is and what is served of it.
+#[derive(Debug, Clone, Default, Args)]
+pub(super) struct ClusterArgs {
+    /// Endpoints are InferenceEndpoint objects of a Kubernetes cluster, not files
+    #[arg(long, env = "MODELWAY_KUBERNETES")]
+    kubernetes: bool,
+    /// Namespaces whose endpoints are served, separated by commas [default: all]
+    #[arg(long, env = "MODELWAY_NAMESPACES", value_delimiter = ',', value_name = "NAMESPACE")]
+    namespaces: Vec<String>,
+    /// Serve pods with azureml-fe's labels too, grouped by `azuremlappname`
+    #[arg(long, env = "MODELWAY_LEGACY_LABELS")]
+    legacy_labels: bool,
+    /// The Lease that says which router scales, in the router's own namespace [default: modelway]
+    #[arg(long, env = "MODELWAY_LEASE_NAME")]
+    lease_name: Option<String>,
+    /// What stands before the path in scoring URIs, for example https://models.example
+    #[arg(long, env = "MODELWAY_PUBLIC_URL")]
+    public_url: Option<String>,
+    /// Labels of the routers' own pods [default: those of the chart, inside a cluster]
+    #[arg(long, env = "MODELWAY_ROUTER_SELECTOR")]
+    router_selector: Option<String>,
+    /// Path of a kubeconfig [default: KUBECONFIG, the pod's service account, ~/.kube/config]
+    #[arg(long, env = "MODELWAY_KUBECONFIG", value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig [default: its current one]
+    #[arg(long, env = "MODELWAY_CONTEXT")]
+    context: Option<String>,
+}
+
+/// Where the pod says its own namespace (a field of the pod's spec fills it in).
+const OWN_NAMESPACE: &str = "MODELWAY_POD_NAMESPACE";
+
+impl ClusterArgs {
+    /// The settings, when the endpoints come from a cluster: flags and variables, then the file.
+    pub(super) fn settings(self, file: &RouterFile, identity: String) -> Option<Settings> {
+        if !self.kubernetes && !file.kubernetes {
+            return None;
+        }
+        let namespaces =
+            if self.namespaces.is_empty() { file.namespaces.clone() } else { self.namespaces };
+        let public_url = self.public_url.or_else(|| file.public_url.clone()).unwrap_or_default();
+        Some(Settings {
+            access: Access {
+                kubeconfig: self.kubeconfig.or_else(|| file.kubeconfig.clone()),
+                context: self.context.or_else(|| file.context.clone()),
+            },
+            namespaces,
+            legacy_labels: self.legacy_labels || file.legacy_labels,
+            lease: self
+                .lease_name
+                .or_else(|| file.lease_name.clone())
+                .unwrap_or_else(|| LEASE_NAME.to_owned()),
+            identity,
+            own_namespace: std::env::var(OWN_NAMESPACE).ok(),
+            router_selector: self.router_selector.or_else(|| file.router_selector.clone()),
+            public_url: public_url.trim_end_matches('/').to_owned(),
+        })
+    }
+}

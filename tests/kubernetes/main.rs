@@ -1,0 +1,9 @@
+//! Modelway in Kubernetes: against a real control plane, with pods that are real processes.
+#![expect(clippy::indexing_slicing, reason = "code of tests, outside of any #[test] function")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod api;
+mod kubelets;
+mod plane;
