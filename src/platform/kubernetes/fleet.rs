@@ -31,6 +31,16 @@ pub(super) struct Fleet {
     by_id: HashMap<ReplicaId, (ObjectKey, Name)>,
     /// Which endpoints have pods of a target, former targets included.
     users: HashMap<Target, HashSet<ObjectKey>>,
+    /// What the two above hold because of each endpoint, so that one is indexed anew at the cost
+    /// of its own replicas and not of all.
+    entries: HashMap<ObjectKey, Entries>,
+}
+
+/// What the indexes hold because of one endpoint.
+#[derive(Debug, Default)]
+struct Entries {
+    ids: HashSet<ReplicaId>,
+    targets: HashSet<Target>,
 }
 
 impl Fleet {
@@ -67,22 +77,31 @@ impl Fleet {
     }
 
     fn index(&mut self, key: &ObjectKey) {
-        let crew = self.crews.get(key);
-        let (mut ids, mut targets) = (HashMap::new(), HashSet::new());
-        for (name, seats) in crew.into_iter().flatten() {
-            targets.extend(seats.targets());
-            ids.extend(seats.replicas().map(|replica| (replica.id, (key.clone(), name.clone()))));
-        }
-        self.by_id.retain(|id, (owner, _)| owner != key || ids.contains_key(id));
-        self.by_id.extend(ids);
-        self.users.retain(|target, users| {
-            if !targets.contains(target) {
-                users.remove(key);
+        let mut now = Entries::default();
+        for (name, seats) in self.crews.get(key).into_iter().flatten() {
+            now.targets.extend(seats.targets());
+            for replica in seats.replicas() {
+                now.ids.insert(replica.id);
+                self.by_id.insert(replica.id, (key.clone(), name.clone()));
             }
-            !users.is_empty()
-        });
-        for target in targets {
-            self.users.entry(target).or_default().insert(key.clone());
+        }
+        let before = self.entries.remove(key).unwrap_or_default();
+        for id in before.ids.difference(&now.ids) {
+            self.by_id.remove(id);
+        }
+        for target in before.targets.difference(&now.targets) {
+            if let Some(users) = self.users.get_mut(target) {
+                users.remove(key);
+                if users.is_empty() {
+                    self.users.remove(target);
+                }
+            }
+        }
+        for target in &now.targets {
+            self.users.entry(target.clone()).or_default().insert(key.clone());
+        }
+        if self.crews.contains_key(key) {
+            self.entries.insert(key.clone(), now);
         }
     }
 
