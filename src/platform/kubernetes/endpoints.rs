@@ -116,6 +116,22 @@ impl Endpoints {
         self.records.insert(key, Record { object, checked, last_good, taken: None, in_force });
     }
 
+    /// Takes an object of which only the status or other news of no weight changed; true when that
+    /// is so, false when it has to be [`Endpoints::put`]. The router's own writes of the status
+    /// come back like this, one for each: deciding anew over all objects would cost too much.
+    pub(super) fn refresh(&mut self, key: &ObjectKey, object: &Arc<EndpointObject>) -> bool {
+        let Some(record) = self.records.get_mut(key) else { return false };
+        let (old, new) = (&record.object.metadata, &object.metadata);
+        let is_same = old.uid == new.uid
+            && old.generation == new.generation
+            && old.creation_timestamp == new.creation_timestamp
+            && record.object.spec == object.spec;
+        if is_same {
+            record.object = Arc::clone(object);
+        }
+        is_same
+    }
+
     pub(super) fn remove(&mut self, key: &ObjectKey) {
         self.records.remove(key);
     }

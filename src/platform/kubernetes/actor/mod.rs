@@ -129,7 +129,9 @@ impl Actor {
                         continue;
                     };
                     let key = object.key();
+                    self.work.endpoints.insert(key.clone());
                     match delta.after {
+                        Some(object) if self.endpoints.refresh(&key, &object) => continue,
                         Some(object) => self.endpoints.put(key.clone(), object, Policy::CLUSTER),
                         None => {
                             self.endpoints.remove(&key);
@@ -137,7 +139,6 @@ impl Actor {
                         }
                     }
                     self.work.resolve = true;
-                    self.work.endpoints.insert(key);
                 }
             }
             Fact::Workloads(kind, scope, news) => {
