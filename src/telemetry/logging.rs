@@ -9,7 +9,9 @@ use super::LogFormat;
 
 /// The environment variable with the filter, as in `modelway=debug,warn`.
 pub const FILTER_VARIABLE: &str = "MODELWAY_LOG";
-const FILTER_DEFAULT: &str = "info";
+/// Without a line for each failed try of the API server from the client's own code: whoever called
+/// says what failed, and says it less often the longer it lasts.
+const FILTER_DEFAULT: &str = "info,kube_client=off";
 
 /// Why logging could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -30,7 +32,7 @@ pub enum LoggingError {
 }
 
 /// Sends the log of this process to stderr. The filter is `filter`, else [`FILTER_VARIABLE`], else
-/// `info`. Colours only on a terminal and without `NO_COLOR`.
+/// `info` without what the Kubernetes client says itself. Colours only on a terminal and without `NO_COLOR`.
 pub fn init(format: LogFormat, filter: Option<&str>) -> Result<(), LoggingError> {
     let terminal = io::stderr().is_terminal();
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
