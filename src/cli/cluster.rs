@@ -24,7 +24,7 @@ pub(super) struct ClusterArgs {
     /// The Lease that says which router scales, in the router's own namespace [default: modelway]
     #[arg(long, env = "MODELWAY_LEASE_NAME")]
     lease_name: Option<String>,
-    /// What stands before the path in scoring URIs, for example https://models.example
+    /// What stands before the path in scoring URIs, for example <https://models.example>
     #[arg(long, env = "MODELWAY_PUBLIC_URL")]
     public_url: Option<String>,
     /// Labels of the routers' own pods [default: those of the chart, inside a cluster]

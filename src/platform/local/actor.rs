@@ -29,7 +29,7 @@ pub(super) struct Actor {
     pub(super) sink: CatalogSink,
     pub(super) board: Arc<Mutex<Vec<ReplicaStatus>>>,
     pub(super) publisher: Publisher,
-    /// Dropped with the actor, which is what [`super::Local::shutdown`] waits for.
+    /// Dropped with the actor, which is what [`Platform::shutdown`](crate::platform::Platform::shutdown) waits for.
     pub(super) alive: watch::Sender<()>,
 }
 

@@ -1,6 +1,6 @@
 //! Events of InferenceEndpoints (events.k8s.io): what happened, said once.
 //!
-//! *Promises*: [`changes`] is a pure function of what was and what is, so that nothing is said
+//! *Promises*: [`changes()`] is a pure function of what was and what is, so that nothing is said
 //! again because a router started; [`Events::say`] never waits; only the leader says anything; what
 //! does not fit is dropped and counted.
 //!
