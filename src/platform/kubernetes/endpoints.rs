@@ -21,7 +21,8 @@ pub(super) struct Record {
     pub(super) object: Arc<EndpointObject>,
     /// What the rules say of the object as it is now.
     pub(super) checked: Result<Arc<EndpointSpec>, Vec<Problem>>,
-    /// The newest good spec, with its generation. It stays in force when an edit is bad.
+    /// The newest spec that was in force, with its generation. It stays so when an edit is bad, or
+    /// asks for what an older object has.
     last_good: Option<(i64, Arc<EndpointSpec>)>,
     /// What somebody older has already, when that keeps this object out.
     pub(super) taken: Option<Taken>,
@@ -108,11 +109,8 @@ impl Endpoints {
                 spec::load_object(&key.namespace, &key.name, &object.spec, policy).map(Arc::new)
             }
         };
-        let (mut last_good, in_force) =
+        let (last_good, in_force) =
             known.map_or((None, None), |known| (known.last_good, known.in_force));
-        if let Ok(good) = &checked {
-            last_good = Some((object.metadata.generation, Arc::clone(good)));
-        }
         self.records.insert(key, Record { object, checked, last_good, taken: None, in_force });
     }
 
@@ -185,6 +183,7 @@ fn choose(key: &ObjectKey, record: &mut Record, owners: &mut HashMap<Claim, Obje
         let claims = claims(key, &candidate.1);
         match claim(key, claims.into_iter(), owners) {
             None => {
+                record.last_good = Some(candidate.clone());
                 record.in_force = Some(candidate);
                 return;
             }
