@@ -56,6 +56,8 @@ pub(super) struct Replica {
     restarts: u32,
     /// What the probes since the start, or since the last suspicion, have found.
     probed: Option<Result<(), Failure>>,
+    /// How often that was forgotten: each time begins a probe that tells all it finds.
+    round: u64,
     /// The state that was published last.
     pub(super) state: ReplicaState,
     message: String,
@@ -74,6 +76,7 @@ impl Replica {
             was_kube_ready: false,
             restarts: 0,
             probed: None,
+            round: 0,
             state: ReplicaState::Starting,
             message: String::new(),
         };
@@ -95,13 +98,13 @@ impl Replica {
         }
         if place != self.place || restarts != self.restarts {
             // Other processes: nothing that was found holds for them, and both witnesses race anew.
-            self.probed = None;
+            self.forget_probe();
             self.was_kube_ready = false;
         }
         (self.place, self.restarts) = (place, restarts);
         let ready = is_true(&pod, "Ready");
         if self.kube_ready && !ready {
-            self.probed = None;
+            self.forget_probe();
         }
         self.kube_ready = ready;
         self.was_kube_ready |= ready;
@@ -116,8 +119,18 @@ impl Replica {
     /// A connection failed in this generation: it is asked again before it gets work.
     pub(super) fn suspect(&mut self, generation: u64) {
         if generation == self.generation && self.state == ReplicaState::Ready {
-            self.probed = None;
+            self.forget_probe();
         }
+    }
+
+    fn forget_probe(&mut self) {
+        self.probed = None;
+        self.round += 1;
+    }
+
+    /// Which probe is asked for: one of an earlier round does not tell again what it has told.
+    pub(super) fn round(&self) -> u64 {
+        self.round
     }
 
     /// Whether, and where, it has to be probed now.

@@ -22,7 +22,8 @@ use crate::{
 struct Seat {
     replica: Replica,
     target: Target,
-    probing: Option<Probing>,
+    /// The running probe and its round.
+    probing: Option<(u64, Probing)>,
 }
 
 /// The replicas of one version.
@@ -80,12 +81,15 @@ impl Seats {
         let usable = self.by_pod.values().any(|seat| seat.replica.is_usable());
         for seat in self.by_pod.values_mut() {
             changed |= seat.replica.settle(!usable);
+            let round = seat.replica.round();
+            let is_asked =
+                |place| seat.probing.as_ref().is_some_and(|(of, p)| *of == round && p.is_at(place));
             match seat.replica.probe_place() {
                 None => seat.probing = None,
-                Some(place) if seat.probing.as_ref().is_some_and(|p| p.is_at(place)) => {}
+                Some(place) if is_asked(place) => {}
                 Some(place) => {
                     let probe = self.probe.clone();
-                    seat.probing = Some(prober.start(seat.replica.id, place, probe));
+                    seat.probing = Some((round, prober.start(seat.replica.id, place, probe)));
                 }
             }
         }
@@ -135,6 +139,12 @@ impl Seats {
         }
     }
 
+    /// The replicas whose pods are of the present target: its count is about them alone.
+    pub(super) fn own(&self) -> impl Iterator<Item = &Replica> {
+        let here = self.by_pod.values().filter(|seat| seat.target == self.target);
+        here.map(|seat| &seat.replica)
+    }
+
     pub(super) fn replicas(&self) -> impl Iterator<Item = &Replica> {
         self.by_pod.values().map(|seat| &seat.replica)
     }
@@ -164,8 +174,7 @@ impl Seats {
     pub(super) fn counts(&self) -> Counts {
         let mut counts = Counts::default();
         let mut owners = HashSet::new();
-        let here = self.by_pod.values().filter(|seat| seat.target == self.target);
-        for replica in here.map(|seat| &seat.replica).filter(|replica| !replica.is_deleted()) {
+        for replica in self.own().filter(|replica| !replica.is_deleted()) {
             counts.live += 1;
             owners.extend(replica.pod.metadata.owner_references.iter().map(|owner| &owner.uid));
             if replica.removal == Removal::Drains {
