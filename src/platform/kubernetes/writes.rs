@@ -27,6 +27,10 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// controller has acted on the first order, or it never came to that.
 pub(super) const ORDER_AGAIN_AFTER: Duration = Duration::from_secs(10);
 
+/// How long our own last write counts against an older word of the watch. Watches are in step
+/// within 35 s; after that, a cluster that says older things was restored from a backup.
+const OWN_WORD_MAX: Duration = Duration::from_secs(40);
+
 /// A pod that is to go.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Victim {
@@ -42,7 +46,16 @@ enum Job {
     /// Exactly so many.
     Set(u32),
     /// So many less as there are victims, who are marked first.
-    Shrink(Vec<Victim>),
+    Shrink(Removal),
+}
+
+/// Pods that go together.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Removal {
+    victims: Vec<Victim>,
+    /// The count that a try before this one was to reach. Where it is reached, that try got through
+    /// and only its answer was lost: to lower the count again would end a pod that is in use.
+    aim: Option<u32>,
 }
 
 /// How a job came out.
@@ -50,8 +63,8 @@ enum Job {
 pub(super) enum Outcome {
     /// Written, or nothing was to be written.
     Done(Written),
-    /// Not this time; the victims wait.
-    Failed { error: WriteError, victims: Vec<Victim> },
+    /// Not this time; what was to be removed waits.
+    Failed { error: WriteError, removal: Option<Removal> },
 }
 
 /// What is known of, and wished from, one target.
@@ -61,12 +74,22 @@ struct Desk {
     grow: Option<u32>,
     set: Option<u32>,
     victims: BTreeMap<Arc<str>, Victim>,
+    /// A removal that failed.
+    again: Option<Removal>,
+    /// What failed last was a removal: growing is not kept waiting by it.
+    has_failed: bool,
     is_running: bool,
+    /// The running job removes.
+    is_removing: bool,
+    /// The running job is of a term that is over: what it leaves behind is nobody's.
+    is_laid_down: bool,
     budget: WriteBudget,
     not_before: Option<Instant>,
     trouble: Option<Box<str>>,
     last: Option<Scale>,
     last_write: Option<Instant>,
+    /// When the count was changed by us.
+    changed_at: Option<Instant>,
     /// Why the autoscaler wants the count that is written next.
     reason: Option<Box<str>>,
 }
@@ -95,9 +118,10 @@ impl Writes {
         let desk = self.desks.entry(target.clone()).or_default();
         desk.known = workload.and_then(|workload| {
             let shown = &workload.metadata.resource_version;
+            let is_fresh = desk.changed_at.is_some_and(|at| at.elapsed() < OWN_WORD_MAX);
             let is_old =
                 desk.known.as_ref().is_some_and(|known| is_older(shown, &known.resource_version));
-            if is_old {
+            if is_old && is_fresh {
                 return desk.known.take();
             }
             let replicas = workload.spec.replicas.unwrap_or(1);
@@ -124,8 +148,14 @@ impl Writes {
     pub(super) fn is_quiet(&self, target: &Target) -> bool {
         self.desks.get(target).is_none_or(|desk| {
             let is_settled = desk.last_write.is_none_or(|at| at.elapsed() >= ORDER_AGAIN_AFTER);
-            is_settled && !desk.is_running && desk.victims.is_empty()
+            is_settled && !desk.is_running && desk.pending() == 0
         })
+    }
+
+    /// Whether pods are being removed, or wait for that: the count is going to be lowered for them.
+    pub(super) fn is_removing(&self, target: &Target) -> bool {
+        let desk = self.desks.get(target);
+        desk.is_some_and(|desk| desk.is_removing || desk.pending() > 0)
     }
 
     /// The autoscaler's reason for what it orders next.
@@ -155,6 +185,8 @@ impl Writes {
         for desk in self.desks.values_mut() {
             (desk.grow, desk.set) = (None, None);
             desk.victims.clear();
+            (desk.again, desk.has_failed) = (None, false);
+            desk.is_laid_down = desk.is_running;
             (desk.trouble, desk.not_before) = (None, None);
         }
     }
@@ -171,7 +203,7 @@ impl Writes {
                 continue;
             }
             let Some(job) = desk.next_job() else { continue };
-            desk.is_running = true;
+            (desk.is_running, desk.is_removing) = (true, matches!(job, Job::Shrink(_)));
             let (server, facts, known) =
                 (self.server.clone(), self.facts.clone(), desk.known.clone());
             let (term, target) = (Arc::clone(term), target.clone());
@@ -185,7 +217,8 @@ impl Writes {
     /// Takes the outcome of a job.
     pub(super) fn hear(&mut self, target: &Target, outcome: Outcome) {
         let Some(desk) = self.desks.get_mut(target) else { return };
-        desk.is_running = false;
+        (desk.is_running, desk.is_removing) = (false, false);
+        let is_laid_down = std::mem::take(&mut desk.is_laid_down);
         match outcome {
             Outcome::Done(written) => {
                 desk.budget.spend(Instant::now(), &written);
@@ -194,15 +227,18 @@ impl Writes {
                 desk.known = Some(Known { resource_version, replicas: to });
                 desk.last_write = Some(Instant::now());
                 if from != to {
+                    desk.changed_at = desk.last_write;
                     let reason = desk.reason.take().unwrap_or_else(|| "as the spec says".into());
                     tracing::info!(%target, from, to, %reason, "scaled");
                     desk.last = Some(Scale { time: Timestamp::now(), from, to, reason });
                 }
             }
-            Outcome::Failed { error, victims } => {
+            Outcome::Failed { error, removal } => {
                 desk.not_before = Some(Instant::now() + RETRY_AFTER);
-                let victims = victims.into_iter().map(|victim| (Arc::clone(&victim.uid), victim));
-                desk.victims.extend(victims);
+                if !is_laid_down {
+                    desk.has_failed = removal.is_some();
+                    desk.again = removal;
+                }
                 if !matches!(error, WriteError::NotLeader) {
                     tracing::warn!(%target, %error, "cannot be scaled");
                     desk.trouble = Some(error.to_string().into());
@@ -213,10 +249,26 @@ impl Writes {
 }
 
 impl Desk {
-    /// Removing comes first: a wish to grow was computed with the victims counted out.
+    /// How many pods wait to be removed.
+    fn pending(&self) -> usize {
+        self.victims.len() + self.again.as_ref().map_or(0, |removal| removal.victims.len())
+    }
+
+    /// Removing comes first: a wish to grow was computed with the victims counted out. A removal
+    /// that failed lets growing pass, which then counts them in.
     fn next_job(&mut self) -> Option<Job> {
+        if std::mem::take(&mut self.has_failed)
+            && let Some(wanted) = self.grow.take()
+        {
+            let pending = u32::try_from(self.pending()).unwrap_or(u32::MAX);
+            return Some(Job::Grow(wanted.saturating_add(pending)));
+        }
+        if let Some(removal) = self.again.take() {
+            return Some(Job::Shrink(removal));
+        }
         if !self.victims.is_empty() {
-            return Some(Job::Shrink(std::mem::take(&mut self.victims).into_values().collect()));
+            let victims = std::mem::take(&mut self.victims).into_values().collect();
+            return Some(Job::Shrink(Removal { victims, aim: None }));
         }
         let grow = self.grow.take().map(Job::Grow);
         grow.or_else(|| self.set.take().map(Job::Set))
@@ -230,23 +282,23 @@ async fn carry_out(
     known: Option<Known>,
     job: Job,
 ) -> Outcome {
-    let (victims, result) = match job {
+    let (removal, result) = match job {
         Job::Grow(wanted) => {
             let result =
                 scale::set_replicas(server, term, target, known, |now| now.max(wanted)).await;
-            (Vec::new(), result)
+            (None, result)
         }
         Job::Set(wanted) => {
-            (Vec::new(), scale::set_replicas(server, term, target, known, |_| wanted).await)
+            (None, scale::set_replicas(server, term, target, known, |_| wanted).await)
         }
-        Job::Shrink(victims) => {
-            let result = shrink(server, term, target, known, &victims).await;
-            (victims, result)
+        Job::Shrink(mut removal) => {
+            let result = shrink(server, term, target, known, &mut removal).await;
+            (Some(removal), result)
         }
     };
     match result {
         Ok(written) => Outcome::Done(written),
-        Err(error) => Outcome::Failed { error, victims },
+        Err(error) => Outcome::Failed { error, removal },
     }
 }
 
@@ -255,20 +307,30 @@ async fn shrink(
     term: &Term,
     target: &Target,
     known: Option<Known>,
-    victims: &[Victim],
+    removal: &mut Removal,
 ) -> Result<Written, WriteError> {
-    for Victim { name, uid } in victims {
-        scale::mark_victim(server, term, &target.object.namespace, name, uid).await?;
+    let Removal { victims, aim } = removal;
+    // From the top: where the marks of a StatefulSet's pods end half-way, no pod above is in use.
+    victims.sort_by_key(|victim| std::cmp::Reverse(ordinal(&victim.name)));
+    let mut live = Vec::new();
+    for victim in &*victims {
+        let Victim { name, uid } = victim;
+        // What is gone already no longer counts.
+        if scale::mark_victim(server, term, &target.object.namespace, name, uid).await? {
+            live.push(victim);
+        }
     }
     // A StatefulSet is cut from the top: the lowest of the victims says where.
-    let cut = victims.iter().filter_map(|victim| ordinal(&victim.name)).min();
-    if let (WorkloadKind::StatefulSet, Some(cut)) = (target.kind, cut) {
-        return scale::set_replicas(server, term, target, known, |now| now.min(cut)).await;
+    if target.kind == WorkloadKind::StatefulSet {
+        let cut = live.iter().filter_map(|victim| ordinal(&victim.name)).min();
+        let wanted = |now: u32| cut.map_or(now, |cut| now.min(cut));
+        return scale::set_replicas(server, term, target, known, wanted).await;
     }
-    let count = u32::try_from(victims.len()).unwrap_or(u32::MAX);
-    let aim = known.as_ref().map(|known| known.replicas.saturating_sub(count));
-    // Where the aim is reached already, it was a try before this one that reached it, and whose
-    // answer was lost.
+    let count = u32::try_from(live.len()).unwrap_or(u32::MAX);
+    if aim.is_none() {
+        *aim = known.as_ref().map(|known| known.replicas.saturating_sub(count));
+    }
+    let aim = *aim;
     let wanted = |now: u32| if Some(now) == aim { now } else { now.saturating_sub(count) };
     scale::set_replicas(server, term, target, known, wanted).await
 }

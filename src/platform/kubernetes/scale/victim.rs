@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use http::{Method, Request, header::CONTENT_TYPE};
-use serde::de::IgnoredAny;
+use serde::Deserialize;
 use serde_json::json;
 
 use super::{
     super::{
         client::{ApiServer, CallError, FIELD_MANAGER},
         leader::Term,
+        objects::Meta,
     },
     MAX_TRIES, WRITE_LIMIT,
     error::{Call, WriteError},
@@ -20,14 +21,15 @@ use super::{
 pub(in crate::platform::kubernetes) const VICTIM_COST: i32 = i32::MIN;
 
 /// Marks the pod with [`VICTIM_COST`]. A pod that is gone, or whose name another pod has taken, needs
-/// no mark. The object changes at most once: marking again changes nothing.
+/// no mark. The object changes at most once: marking again changes nothing. True when the pod is there
+/// and still counts, false when it is gone or being deleted.
 pub(in crate::platform::kubernetes) async fn mark_victim(
     server: &ApiServer,
     term: &Term,
     namespace: &Arc<str>,
     pod_name: &str,
     pod_uid: &str,
-) -> Result<(), WriteError> {
+) -> Result<bool, WriteError> {
     let what = || format!("Pod {namespace}/{pod_name}");
     if !is_name(namespace) || !is_name(pod_name) {
         return Err(WriteError::NotFound { what: what() });
@@ -37,13 +39,14 @@ pub(in crate::platform::kubernetes) async fn mark_victim(
             if !term.is_valid() {
                 return Err(WriteError::NotLeader);
             }
-            let Err(refused) = patch(server, namespace, pod_name, pod_uid).await else {
-                return Ok(());
+            let refused = match patch(server, namespace, pod_name, pod_uid).await {
+                Ok(marked) => return Ok(marked.metadata.deletion_timestamp.is_none()),
+                Err(refused) => refused,
             };
             match refused.code() {
                 // Gone, or the name is another pod's by now.
-                Some(404 | 422) => return Ok(()),
-                Some(409) if refused.to_string().contains("UID") => return Ok(()),
+                Some(404 | 422) => return Ok(false),
+                Some(409) if refused.to_string().contains("UID") => return Ok(false),
                 // Others wrote at the same time.
                 Some(409) => {}
                 _ => {
@@ -59,12 +62,18 @@ pub(in crate::platform::kubernetes) async fn mark_victim(
         .unwrap_or_else(|_| Err(WriteError::Late { what: what(), limit: WRITE_LIMIT }))
 }
 
+/// The pod as the API server answers, as far as it matters.
+#[derive(Debug, Deserialize)]
+struct Marked {
+    metadata: Meta,
+}
+
 async fn patch(
     server: &ApiServer,
     namespace: &str,
     name: &str,
     uid: &str,
-) -> Result<IgnoredAny, CallError> {
+) -> Result<Marked, CallError> {
     let patch = json!({"metadata": {
         "uid": uid,
         "annotations": {"controller.kubernetes.io/pod-deletion-cost": VICTIM_COST.to_string()},
