@@ -128,6 +128,7 @@ impl Kubernetes {
             inbox: Arc::clone(&inbox),
             facts,
             leadership: terms,
+            term: None,
             sink,
             synced,
             sources: sources::Sources::start(

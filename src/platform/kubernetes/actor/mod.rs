@@ -16,7 +16,7 @@ use super::{
     facts::Fact,
     fleet::Fleet,
     keys::Keys,
-    leader::Leadership,
+    leader::{Leadership, Term},
     legacy::Legacy,
     objects::{Object as _, ObjectKey, Secret},
     prober::Prober,
@@ -47,6 +47,8 @@ pub(super) struct Actor {
     pub(super) inbox: Arc<Inbox>,
     pub(super) facts: mpsc::Receiver<Fact>,
     pub(super) leadership: Leadership,
+    /// The term that was heeded last.
+    pub(super) term: Option<Arc<Term>>,
     pub(super) sink: CatalogSink,
     pub(super) synced: Condition,
     pub(super) sources: Sources,
@@ -92,11 +94,12 @@ impl Actor {
                 () = &mut stopped => return,
                 Some(fact) = self.facts.recv() => self.hear_all(fact),
                 orders = self.inbox.take() => {
+                    self.heed_term();
                     for order in orders {
                         self.obey(order);
                     }
                 }
-                () = leadership.changed() => self.change_term(),
+                () = leadership.changed() => self.heed_term(),
                 _ = tick.tick() => self.tick(),
             }
             self.turn();

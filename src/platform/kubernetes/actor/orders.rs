@@ -49,8 +49,9 @@ impl Actor {
         }
         let counts = seats.counts();
         // Those that are on their way out still count for `spec.replicas` until they are deleted;
-        // once it was lowered for them, they no longer do.
-        let lowered = self.writes.replicas(&target).is_some_and(|replicas| replicas < counts.live);
+        // once it was lowered for them, or is about to be before it is raised, they no longer do.
+        let lowered = self.writes.is_removing(&target)
+            || self.writes.replicas(&target).is_some_and(|replicas| replicas < counts.live);
         let leaving = counts.draining + if lowered { 0 } else { counts.ordered };
         self.writes.grow(&target, wanted + leaving);
         self.work.endpoints.insert(key);
@@ -73,6 +74,10 @@ impl Actor {
         let Some((key, version)) = self.fleet.seat_of(id).filter(|_| self.leads()) else { return };
         let Some(seats) = self.fleet.seats_mut(&key, &version) else { return };
         let target = seats.target.clone();
+        if !seats.own().any(|replica| replica.id == id) {
+            // A pod of a former target does not count there, and goes as soon as it is replaced.
+            return;
+        }
         let Some(replica) = seats.replica(id) else { return };
         if replica.removal == Removal::Ordered || replica.is_deleted() {
             return;
@@ -84,8 +89,23 @@ impl Actor {
         self.work.endpoints.insert(key);
     }
 
+    /// Follows the election. Asked before anything is done under a term, because orders and facts
+    /// may be heard before the change itself is.
+    pub(super) fn heed_term(&mut self) {
+        let term = self.leadership.term();
+        let is_same = match (&self.term, &term) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (None, None) => true,
+            _ => false,
+        };
+        if !is_same {
+            self.term = term;
+            self.change_term();
+        }
+    }
+
     /// Another term, or none: what was wished under the old one is nobody's any more.
-    pub(super) fn change_term(&mut self) {
+    fn change_term(&mut self) {
         self.writes.lay_down();
         let keys: Vec<ObjectKey> = self.endpoints.keys().cloned().collect();
         for key in &keys {

@@ -3,7 +3,14 @@
 use std::{collections::HashSet, sync::Arc};
 
 use super::{
-    super::{objects::ObjectKey, reporter, target::Target, writes::Victim},
+    super::{
+        objects::ObjectKey,
+        replica::Replica,
+        reporter,
+        seats::ordinal,
+        target::{Target, WorkloadKind},
+        writes::Victim,
+    },
     Actor,
 };
 use crate::platform::spec::VersionSpec;
@@ -11,8 +18,9 @@ use crate::platform::spec::VersionSpec;
 impl Actor {
     /// Starts what is to be written, while this router leads.
     pub(super) fn write(&mut self) {
-        if let Some(term) = self.leadership.term() {
-            self.writes.carry_on(&term);
+        self.heed_term();
+        if let Some(term) = &self.term {
+            self.writes.carry_on(term);
         }
     }
 
@@ -32,7 +40,9 @@ impl Actor {
             for (version, details) in spec.endpoint.versions.iter().zip(&spec.versions) {
                 let Some(seats) = self.fleet.seats(&key, &version.name) else { continue };
                 let target = seats.target.clone();
-                if version.autoscale.enabled {
+                if self.cluster.hpa(&target).is_some() {
+                    // Another scales it.
+                } else if version.autoscale.enabled {
                     self.order_again(&key, &target, version.name.as_str());
                 } else {
                     self.fix_count(&target, details);
@@ -63,14 +73,25 @@ impl Actor {
         if counts.ordered == 0 || counts.mixed || is_lowered || !self.writes.is_quiet(target) {
             return;
         }
-        let marked =
-            seats.replicas().filter(|replica| replica.is_marked() && !replica.is_deleted());
+        // A StatefulSet is cut from the top: a pod below one that is in use cannot go alone.
+        let number = |replica: &Replica| ordinal(&replica.pod.metadata.name);
+        let is_cut = target.kind == WorkloadKind::StatefulSet;
+        let in_use = seats.own().filter(|replica| is_cut && !replica.is_leaving());
+        let highest_in_use = in_use.filter_map(number).max();
+        let marked = seats.own().filter(|replica| {
+            replica.is_marked()
+                && !replica.is_deleted()
+                && (!is_cut || number(replica) > highest_in_use)
+        });
         let victims: Vec<Victim> = marked
             .map(|replica| {
                 let meta = &replica.pod.metadata;
                 Victim { name: Arc::clone(&meta.name), uid: Arc::clone(&meta.uid) }
             })
             .collect();
+        if victims.is_empty() {
+            return;
+        }
         tracing::info!(%target, count = victims.len(), "the end of marked pods is ordered again");
         self.writes.shrink(target, victims.into_iter());
     }
@@ -79,7 +100,6 @@ impl Actor {
     fn fix_count(&mut self, target: &Target, details: &VersionSpec) {
         if let (Some(wanted), Some(now)) = (details.replicas, self.writes.replicas(target))
             && wanted != now
-            && self.cluster.hpa(target).is_none()
         {
             self.writes.set(target, wanted);
         }
