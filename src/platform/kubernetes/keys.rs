@@ -49,6 +49,8 @@ struct Kept {
     state: SecretState,
     /// The newest good keys: primary, then secondary. They stay when the Secret turns bad.
     digests: Vec<KeyDigest>,
+    /// Whether the Secret that was seen last was made by a router.
+    was_made: bool,
     /// Its owner's keys were here and are gone: making others would lock clients out.
     is_lost: bool,
     make_at: Option<Instant>,
@@ -89,6 +91,7 @@ impl Keys {
                 is_unknown: true,
                 state: SecretState::Missing,
                 digests: Vec::new(),
+                was_made: false,
                 is_lost: false,
                 make_at: None,
                 making: false,
@@ -109,18 +112,19 @@ impl Keys {
         let Some(object) = object else {
             // Keys that were given out stay valid while it is away; what we made ourselves is made
             // anew, with other keys, which is how both are revoked at once.
-            kept.is_lost |= kept.state != SecretState::Made && !kept.digests.is_empty();
+            kept.is_lost |= !kept.was_made && !kept.digests.is_empty();
             if kept.is_lost {
                 tracing::warn!(secret = %key, "the Secret is gone; its last good keys stay in force");
             }
             kept.state = SecretState::Missing;
             return;
         };
+        kept.was_made = is_made(&object);
         match digests(&object) {
             Ok(digests) => {
                 kept.digests = digests;
                 kept.is_lost = false;
-                kept.state = if is_made(&object) { SecretState::Made } else { SecretState::Found };
+                kept.state = if kept.was_made { SecretState::Made } else { SecretState::Found };
             }
             Err(state) => kept.state = state,
         }
