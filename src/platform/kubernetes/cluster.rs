@@ -91,23 +91,16 @@ impl Cluster {
             WorkloadKind::StatefulSet => &mut self.stateful_sets,
         };
         for Delta { before, after } in table.apply(namespace, news) {
-            if let (Some(before), None) = (&before, &after) {
-                self.workload_of.remove(&before.metadata.uid);
-            }
-            if let Some(object) = after.or(before) {
+            for (object, is_there) in [(before, false), (after, true)] {
+                let Some(object) = object else { continue };
                 let target = Target { kind, object: object.key() };
-                if self.table(kind).get(&target.object).is_some() {
+                if is_there {
                     self.workload_of.insert(Arc::clone(&object.metadata.uid), target.clone());
+                } else {
+                    self.workload_of.remove(&object.metadata.uid);
                 }
                 touched.insert(target);
             }
-        }
-    }
-
-    fn table(&self, kind: WorkloadKind) -> &Table<Workload> {
-        match kind {
-            WorkloadKind::Deployment => &self.deployments,
-            WorkloadKind::StatefulSet => &self.stateful_sets,
         }
     }
 
