@@ -71,4 +71,37 @@ impl Decision {
             std::cmp::Ordering::Equal => Direction::Hold,
         }
     }
+
+    /// The reason without its counts, for those who tell counts of their own: what was ordered in
+    /// the end can differ from what was decided.
+    pub fn cause(&self) -> &str {
+        self.reason.split_once(": ").map_or(&self.reason, |(_counts, cause)| cause)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cause_is_the_reason_without_its_counts() {
+        let inputs = DecisionInputs {
+            busy: 0,
+            queued: 1,
+            ready: 0,
+            starting: 1,
+            slots_per_replica: 1,
+            utilization: None,
+            target_utilization: 70,
+            min_replicas: 1,
+            max_replicas: 4,
+            window_want: 2,
+        };
+        let key =
+            VersionKey { endpoint: "demo".parse().unwrap(), version: "blue".parse().unwrap() };
+        let reason = "1 → 2: 0 busy + 1 queued and no ready replica, 1 starting".to_owned();
+        let decision =
+            Decision { time: SystemTime::UNIX_EPOCH, key, from: 1, to: 2, reason, inputs };
+        assert_eq!(decision.cause(), "0 busy + 1 queued and no ready replica, 1 starting");
+    }
 }

@@ -194,7 +194,7 @@ impl Actor {
     fn explain(&mut self, decision: &Decision) {
         self.reporter.decided(decision);
         if let Some((key, target)) = self.target(&decision.key) {
-            self.writes.explain(&target, &decision.reason);
+            self.writes.explain(&target, decision.cause());
             self.work.endpoints.insert(key);
         }
     }
