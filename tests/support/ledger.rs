@@ -89,14 +89,23 @@ pub(crate) enum Leave {
 }
 
 impl Load {
-    /// Begins.
+    /// Begins, at an endpoint that is open to all.
     pub(crate) fn start(plan: Plan) -> Self {
+        Self::begin(plan, None)
+    }
+
+    /// Begins, showing this key with every request.
+    pub(crate) fn start_with_key(plan: Plan, key: &str) -> Self {
+        Self::begin(plan, Some(key.to_owned()))
+    }
+
+    fn begin(plan: Plan, key: Option<String>) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let runtime = runtime.expect("a runtime");
-            LocalSet::new().block_on(&runtime, drive(plan, stopped))
+            LocalSet::new().block_on(&runtime, drive(plan, key, stopped))
         });
         Self { stop, thread }
     }
@@ -112,10 +121,11 @@ impl Load {
     }
 }
 
-async fn drive(plan: Plan, stop: Arc<AtomicBool>) -> Vec<Outcome> {
+async fn drive(plan: Plan, key: Option<String>, stop: Arc<AtomicBool>) -> Vec<Outcome> {
     let client = Rc::new(Client {
         data: plan.data,
         target: plan.target,
+        key,
         http1: RefCell::default(),
         http2: tokio::sync::Mutex::new(None),
     });
@@ -144,6 +154,7 @@ async fn drive(plan: Plan, stop: Arc<AtomicBool>) -> Vec<Outcome> {
 struct Client {
     data: SocketAddr,
     target: String,
+    key: Option<String>,
     http1: RefCell<Vec<http1::SendRequest<Full<Bytes>>>>,
     http2: tokio::sync::Mutex<Option<http2::SendRequest<Full<Bytes>>>>,
 }
@@ -184,7 +195,7 @@ impl Client {
             None => self.connect_http1().await?,
         };
         sender.ready().await.map_err(|error| format!("not ready: {error}"))?;
-        let request = Self::message(client_id, &self.target);
+        let request = self.message(client_id, &self.target);
         let response = sender.send_request(request).await.map_err(|error| tell(&error))?;
         let closes = response.headers().get("connection").is_some_and(|value| value == "close");
         let end = answered(response).await?;
@@ -206,7 +217,7 @@ impl Client {
 
     async fn ask_http2(&self, client_id: &str) -> Result<End, String> {
         let mut sender = self.http2_sender().await?;
-        let request = Self::message(client_id, &self.full_target());
+        let request = self.message(client_id, &self.full_target());
         let response = sender.send_request(request).await.map_err(|error| tell(&error))?;
         answered(response).await
     }
@@ -240,7 +251,7 @@ impl Client {
 
     async fn leave_http2(&self, client_id: &str, stay: Duration) -> Result<(), String> {
         let mut sender = self.http2_sender().await?;
-        let request = Self::message(client_id, &self.full_target());
+        let request = self.message(client_id, &self.full_target());
         match timeout(stay, sender.send_request(request)).await {
             // Dropping the future, or the answer unread, resets the stream.
             Ok(Ok(_)) | Err(_) => Ok(()),
@@ -250,9 +261,11 @@ impl Client {
 
     async fn leave_http1(&self, client_id: &str, how: Leave, stay: Duration) -> Result<(), String> {
         let mut stream = TcpStream::connect(self.data).await.map_err(|error| tell(&error))?;
+        let key = self.key.as_ref().map(|key| format!("Authorization: Bearer {key}\r\n"));
+        let key = key.unwrap_or_default();
         let head = format!(
             "POST {} HTTP/1.1\r\nHost: test\r\nx-ms-client-request-id: {client_id}\r\n\
-             Content-Length: {}\r\n\r\n{BODY}",
+             {key}Content-Length: {}\r\n\r\n{BODY}",
             self.target,
             BODY.len()
         );
@@ -269,14 +282,16 @@ impl Client {
         format!("http://{}{}", self.data, self.target)
     }
 
-    fn message(client_id: &str, target: &str) -> Request<Full<Bytes>> {
-        Request::builder()
+    fn message(&self, client_id: &str, target: &str) -> Request<Full<Bytes>> {
+        let mut message = Request::builder()
             .method(Method::POST)
             .uri(target)
             .header("host", "test")
-            .header("x-ms-client-request-id", client_id)
-            .body(Full::new(Bytes::from_static(BODY.as_bytes())))
-            .expect("a request")
+            .header("x-ms-client-request-id", client_id);
+        if let Some(key) = &self.key {
+            message = message.header("authorization", format!("Bearer {key}"));
+        }
+        message.body(Full::new(Bytes::from_static(BODY.as_bytes()))).expect("a request")
     }
 }
 
