@@ -27,7 +27,7 @@ pub(super) struct ClusterArgs {
     /// What stands before the path in scoring URIs, for example <https://models.example>
     #[arg(long, env = "MODELWAY_PUBLIC_URL")]
     public_url: Option<String>,
-    /// Labels of the routers' own pods [default: those of the chart, inside a cluster]
+    /// Labels by which routers find each other's pods, in their own namespace [default: none]
     #[arg(long, env = "MODELWAY_ROUTER_SELECTOR")]
     router_selector: Option<String>,
     /// Path of a kubeconfig [default: KUBECONFIG, the pod's service account, ~/.kube/config]
