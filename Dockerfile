@@ -1,6 +1,6 @@
 # The router as an image: `docker build --tag modelway .`, with BuildKit.
 
-FROM rust:1.95-slim-bookworm AS build
+FROM docker.io/library/rust:1.95-slim-bookworm AS build
 WORKDIR /src
 COPY . .
 # The caches survive between builds on one machine and never get into the image; that is why the
