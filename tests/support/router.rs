@@ -43,6 +43,13 @@ impl Router {
         Self::run("dev", None, arguments)
     }
 
+    /// `modelway serve --kubernetes` with this kubeconfig and these further arguments.
+    pub(crate) fn cluster(kubeconfig: &Path, arguments: &[&str]) -> Self {
+        let path = kubeconfig.to_str().expect("a path of letters");
+        let first = ["--kubernetes", "--kubeconfig", path];
+        Self::run("serve", None, &[&first, arguments].concat())
+    }
+
     fn run(command: &str, yaml: Option<&str>, arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let mut process = Command::new(binary());
