@@ -2,5 +2,6 @@
 
 mod away;
 mod foreign;
+mod scale;
 mod storms;
 mod world;
