@@ -8,3 +8,4 @@ mod api;
 mod faults;
 mod kubelets;
 mod plane;
+mod scenarios;

@@ -50,6 +50,21 @@ impl Router {
         Self::run("serve", None, &[&first, arguments].concat())
     }
 
+    /// `modelway serve --kubernetes` for these namespaces, as the router of this name.
+    pub(crate) fn of_cluster(
+        kubeconfig: &Path,
+        namespaces: &str,
+        name: &str,
+        arguments: &[&str],
+    ) -> Self {
+        let mut process = Command::new(binary());
+        process.args(["serve", "--kubernetes", "--namespaces", namespaces, "--kubeconfig"]);
+        process.arg(kubeconfig).args(["--address", "127.0.0.1", "--port", "0"]);
+        process.args(["--admin-port", "0", "--access-log", "off", "--drain-delay", "0s"]);
+        process.args(arguments).env("MODELWAY_POD_NAME", name);
+        Self::launch(process, tempfile::tempdir().expect("a temporary folder"))
+    }
+
     fn run(command: &str, yaml: Option<&str>, arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let mut process = Command::new(binary());
@@ -59,6 +74,10 @@ impl Router {
             std::fs::write(&file, yaml).expect("a file in the temporary folder");
             process.arg("-f").arg(file);
         }
+        Self::launch(process, folder)
+    }
+
+    fn launch(mut process: Command, folder: tempfile::TempDir) -> Self {
         let mut child = process
             .current_dir(folder.path())
             .stdin(Stdio::null())

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use cases::Case;
 use schema::{refusals, schema};
+pub(crate) use server::install;
 
 /// What the router says of an object; empty when it takes it.
 fn router_says(case: &Case) -> Vec<String> {
