@@ -32,6 +32,9 @@ use tokio::{
 const REQUESTS_MAX: u32 = 50_000;
 /// A request without an answer after this time is lost.
 const ANSWER_LIMIT: Duration = Duration::from_secs(40);
+/// A connection that was idle for longer is not used again: the router closes it after 60 s
+/// (contract §5), and a request sent at that moment would be lost without anybody's fault.
+const IDLE_MAX: Duration = Duration::from_secs(30);
 /// The longest that a client which is going to leave stays.
 const STAY_MAX_MS: u64 = 80;
 
@@ -155,7 +158,7 @@ struct Client {
     data: SocketAddr,
     target: String,
     key: Option<String>,
-    http1: RefCell<Vec<http1::SendRequest<Full<Bytes>>>>,
+    http1: RefCell<Vec<(http1::SendRequest<Full<Bytes>>, Instant)>>,
     http2: tokio::sync::Mutex<Option<http2::SendRequest<Full<Bytes>>>>,
 }
 
@@ -188,10 +191,10 @@ impl Client {
     }
 
     async fn ask_http1(&self, client_id: &str) -> Result<End, String> {
-        let kept =
-            std::iter::from_fn(|| self.http1.borrow_mut().pop()).find(http1::SendRequest::is_ready);
+        let mut kept = std::iter::from_fn(|| self.http1.borrow_mut().pop());
+        let kept = kept.find(|(sender, since)| sender.is_ready() && since.elapsed() < IDLE_MAX);
         let mut sender = match kept {
-            Some(sender) => sender,
+            Some((sender, _)) => sender,
             None => self.connect_http1().await?,
         };
         sender.ready().await.map_err(|error| format!("not ready: {error}"))?;
@@ -200,7 +203,7 @@ impl Client {
         let closes = response.headers().get("connection").is_some_and(|value| value == "close");
         let end = answered(response).await?;
         if !closes {
-            self.http1.borrow_mut().push(sender);
+            self.http1.borrow_mut().push((sender, Instant::now()));
         }
         Ok(end)
     }
