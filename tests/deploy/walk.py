@@ -7,7 +7,8 @@ what it prints. Commands of the tiers named here are run in the page's order, in
 helm on the PATH; `…` in an output stands for any text, and alone on a line for any lines. --write puts
 what was printed into the page instead of comparing.
 
-Tiers: `api` needs an API server only, `cluster` needs nodes that run pods, `shown` is never run.
+Tiers: `api` needs an API server only, `router` also a router and its pods, which may be processes,
+`cluster` needs nodes that run pods, `shown` is never run.
 """
 
 import dataclasses
@@ -20,7 +21,7 @@ import sys
 
 import cluster
 
-TIERS = ("api", "cluster", "shown")
+TIERS = ("api", "router", "cluster", "shown")
 # A command of the page that waits, waits at most 2 min itself.
 COMMAND_LIMIT_S = 180
 HERE = pathlib.Path(__file__).resolve().parent
