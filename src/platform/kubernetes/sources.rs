@@ -98,16 +98,22 @@ impl Sources {
             }
             Fact::ReplicaSets(scope, News::All(_)) => (Topic::ReplicaSets, scope.clone()),
             Fact::Pods(scope, News::All(_)) => (Topic::Pods, scope.clone()),
+            Fact::Hpas(scope, News::All(_)) => (Topic::Hpas, scope.clone()),
             _ => return,
         };
         self.heard.insert(heard);
     }
 
-    /// Why the picture is not complete yet; `None` once it is. HPAs and other routers are not
-    /// waited for: requests can be served without them.
+    /// Why the picture is not complete yet; `None` once it is. Other routers are not waited for, nor
+    /// HPAs that cannot be had: requests can be served without them. Those that are on their way
+    /// are, because nothing may be scaled that an HPA scales.
     pub(super) fn missing(&self) -> Option<String> {
         let missing = self.all.iter().find(|source| {
-            let is_optional = matches!(source.topic, Topic::Hpas | Topic::Routers);
+            let is_optional = match source.topic {
+                Topic::Routers => true,
+                Topic::Hpas => source.watch.progress().trouble.is_some(),
+                _ => false,
+            };
             !is_optional && !self.heard.contains(&(source.topic, source.scope.clone()))
         })?;
         let trouble = missing.watch.progress().trouble;
