@@ -40,6 +40,14 @@ const SECONDARY: &str = "secondaryKey";
 /// Marks a Secret that a router made, and may make again when it is deleted.
 const MADE_BY: &str = "modelway";
 
+/// Who made a Secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Owner {
+    /// A router; as long as there was none, a router may make it.
+    Router,
+    Person,
+}
+
 /// One Secret.
 #[derive(Debug)]
 struct Kept {
@@ -49,10 +57,8 @@ struct Kept {
     state: SecretState,
     /// The newest good keys: primary, then secondary. They stay when the Secret turns bad.
     digests: Vec<KeyDigest>,
-    /// Whether the Secret that was seen last was made by a router.
-    was_made: bool,
-    /// Its owner's keys were here and are gone: making others would lock clients out.
-    is_lost: bool,
+    /// Whose the keys are.
+    owner: Owner,
     make_at: Option<Instant>,
     making: bool,
 }
@@ -91,8 +97,7 @@ impl Keys {
                 is_unknown: true,
                 state: SecretState::Missing,
                 digests: Vec::new(),
-                was_made: false,
-                is_lost: false,
+                owner: Owner::Router,
                 make_at: None,
                 making: false,
             };
@@ -112,19 +117,20 @@ impl Keys {
         let Some(object) = object else {
             // Keys that were given out stay valid while it is away; what we made ourselves is made
             // anew, with other keys, which is how both are revoked at once.
-            kept.is_lost |= !kept.was_made && !kept.digests.is_empty();
-            if kept.is_lost {
+            if kept.is_lost() {
                 tracing::warn!(secret = %key, "the Secret is gone; its last good keys stay in force");
             }
             kept.state = SecretState::Missing;
             return;
         };
-        kept.was_made = is_made(&object);
+        kept.owner = if is_made(&object) { Owner::Router } else { Owner::Person };
         match digests(&object) {
             Ok(digests) => {
                 kept.digests = digests;
-                kept.is_lost = false;
-                kept.state = if kept.was_made { SecretState::Made } else { SecretState::Found };
+                kept.state = match kept.owner {
+                    Owner::Router => SecretState::Made,
+                    Owner::Person => SecretState::Found,
+                };
             }
             Err(state) => kept.state = state,
         }
@@ -162,7 +168,7 @@ impl Keys {
         let is_due = kept.make_at.is_none_or(|at| at <= Instant::now());
         let is_absent =
             matches!(kept.state, SecretState::Missing | SecretState::Forbidden { verb: "create" });
-        if kept.is_unknown || !is_absent || kept.making || !is_due || kept.is_lost {
+        if kept.is_unknown || !is_absent || kept.making || !is_due || kept.is_lost() {
             return;
         }
         kept.making = true;
@@ -176,6 +182,11 @@ impl Keys {
 }
 
 impl Kept {
+    /// A person's keys were here and the Secret is gone: making others would lock clients out.
+    fn is_lost(&self) -> bool {
+        self.owner == Owner::Person && !self.digests.is_empty()
+    }
+
     fn is_refused(&self) -> bool {
         self.watch.progress().is_forbidden
     }

@@ -67,6 +67,15 @@ pub(super) enum Outcome {
     Failed { error: WriteError, removal: Option<Removal> },
 }
 
+/// A job that was begun.
+#[derive(Debug, Clone, Copy)]
+struct Running {
+    /// It removes replicas.
+    removes: bool,
+    /// Its term is over: what it leaves behind is nobody's.
+    is_laid_down: bool,
+}
+
 /// What is known of, and wished from, one target.
 #[derive(Debug, Default)]
 struct Desk {
@@ -78,11 +87,7 @@ struct Desk {
     again: Option<Removal>,
     /// What failed last was a removal: growing is not kept waiting by it.
     has_failed: bool,
-    is_running: bool,
-    /// The running job removes.
-    is_removing: bool,
-    /// The running job is of a term that is over: what it leaves behind is nobody's.
-    is_laid_down: bool,
+    running: Option<Running>,
     budget: WriteBudget,
     not_before: Option<Instant>,
     trouble: Option<Box<str>>,
@@ -109,7 +114,7 @@ impl Writes {
 
     /// Keeps only these targets.
     pub(super) fn retain(&mut self, keep: impl Fn(&Target) -> bool) {
-        self.desks.retain(|target, desk| desk.is_running || keep(target));
+        self.desks.retain(|target, desk| desk.running.is_some() || keep(target));
     }
 
     /// What the watch shows of a target. It may be older than our own last write, which is then
@@ -148,14 +153,14 @@ impl Writes {
     pub(super) fn is_quiet(&self, target: &Target) -> bool {
         self.desks.get(target).is_none_or(|desk| {
             let is_settled = desk.last_write.is_none_or(|at| at.elapsed() >= ORDER_AGAIN_AFTER);
-            is_settled && !desk.is_running && desk.pending() == 0
+            is_settled && desk.running.is_none() && desk.pending() == 0
         })
     }
 
     /// Whether pods are being removed, or wait for that: the count is going to be lowered for them.
     pub(super) fn is_removing(&self, target: &Target) -> bool {
         let desk = self.desks.get(target);
-        desk.is_some_and(|desk| desk.is_removing || desk.pending() > 0)
+        desk.is_some_and(|desk| desk.removes() || desk.pending() > 0)
     }
 
     /// The autoscaler's reason for what it orders next.
@@ -186,7 +191,9 @@ impl Writes {
             (desk.grow, desk.set) = (None, None);
             desk.victims.clear();
             (desk.again, desk.has_failed) = (None, false);
-            desk.is_laid_down = desk.is_running;
+            if let Some(running) = &mut desk.running {
+                running.is_laid_down = true;
+            }
             (desk.trouble, desk.not_before) = (None, None);
         }
     }
@@ -195,7 +202,7 @@ impl Writes {
     pub(super) fn carry_on(&mut self, term: &Arc<Term>) {
         let now = Instant::now();
         for (target, desk) in &mut self.desks {
-            if desk.is_running || desk.not_before.is_some_and(|at| at > now) {
+            if desk.running.is_some() || desk.not_before.is_some_and(|at| at > now) {
                 continue;
             }
             if let Err(free_at) = desk.budget.ask(now) {
@@ -203,7 +210,8 @@ impl Writes {
                 continue;
             }
             let Some(job) = desk.next_job() else { continue };
-            (desk.is_running, desk.is_removing) = (true, matches!(job, Job::Shrink(_)));
+            let removes = matches!(job, Job::Shrink(_));
+            desk.running = Some(Running { removes, is_laid_down: false });
             let (server, facts, known) =
                 (self.server.clone(), self.facts.clone(), desk.known.clone());
             let (term, target) = (Arc::clone(term), target.clone());
@@ -217,8 +225,7 @@ impl Writes {
     /// Takes the outcome of a job.
     pub(super) fn hear(&mut self, target: &Target, outcome: Outcome) {
         let Some(desk) = self.desks.get_mut(target) else { return };
-        (desk.is_running, desk.is_removing) = (false, false);
-        let is_laid_down = std::mem::take(&mut desk.is_laid_down);
+        let is_laid_down = desk.running.take().is_some_and(|running| running.is_laid_down);
         match outcome {
             Outcome::Done(written) => {
                 desk.budget.spend(Instant::now(), &written);
@@ -249,6 +256,11 @@ impl Writes {
 }
 
 impl Desk {
+    /// Whether the running job removes replicas.
+    fn removes(&self) -> bool {
+        self.running.is_some_and(|running| running.removes)
+    }
+
     /// How many pods wait to be removed.
     fn pending(&self) -> usize {
         self.victims.len() + self.again.as_ref().map_or(0, |removal| removal.victims.len())
