@@ -224,3 +224,7 @@ pub(super) fn target_key(namespace: &Arc<str>, target: &spec::Target) -> Option<
     let object = ObjectKey { namespace: Arc::clone(namespace), name: Arc::from(name.as_str()) };
     Some(Target { kind: WorkloadKind::from_text(kind)?, object })
 }
+
+#[cfg(test)]
+#[path = "endpoints_tests.rs"]
+mod tests;

@@ -315,3 +315,7 @@ fn place_of(pod: &Pod, ports: Ports) -> Option<Place> {
         grpc: SocketAddr::new(ip, ports.grpc.unwrap_or(ports.http)),
     })
 }
+
+#[cfg(test)]
+#[path = "replica_tests.rs"]
+mod tests;

@@ -355,3 +355,7 @@ fn is_older(one: &str, other: &str) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+#[path = "writes_tests.rs"]
+mod tests;
