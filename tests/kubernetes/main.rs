@@ -4,6 +4,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+// Only here, and in the library: other suites have no API server to imitate.
+#[path = "../support/fake_api.rs"]
+mod fake_api;
+
 mod api;
 mod faults;
 mod kubelets;

@@ -7,7 +7,6 @@ pub(crate) mod audit;
 pub(crate) mod book;
 pub(crate) mod cluster;
 pub(crate) mod controlplane;
-pub(crate) mod fake_api;
 pub(crate) mod kubectl;
 pub(crate) mod kubelet;
 pub(crate) mod ledger;

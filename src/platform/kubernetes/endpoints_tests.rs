@@ -21,7 +21,7 @@ fn spec(target: &str, hosts: &[&str]) -> Value {
 
 /// Puts the object and decides; the names of the objects for which anything changed.
 fn put(endpoints: &mut Endpoints, (key, object): (ObjectKey, Arc<EndpointObject>)) -> Vec<String> {
-    assert!(endpoints.put(key, object, Policy::CLUSTER));
+    endpoints.put(key, object, Policy::CLUSTER);
     let mut changed: Vec<_> = endpoints.resolve().iter().map(|key| key.name.to_string()).collect();
     changed.sort();
     changed
@@ -100,7 +100,7 @@ fn a_new_status_alone_decides_nothing() {
     put(&mut endpoints, (key.clone(), Arc::clone(&first)));
     let mut told = EndpointObject::clone(&first);
     told.status = json!({"ready": 1});
-    assert!(!endpoints.put(key.clone(), Arc::new(told), Policy::CLUSTER));
+    assert!(endpoints.refresh(&key, &Arc::new(told)));
     assert_eq!(endpoints.get(&key).unwrap().object.status, json!({"ready": 1}));
     assert!(endpoints.get(&key).unwrap().spec().is_some());
 }

@@ -105,6 +105,12 @@ impl Fleet {
         }
     }
 
+    /// How many replicas Kubernetes calls ready and we have not probed yet.
+    pub(super) fn awaiting_first_probe(&self) -> usize {
+        let seats = self.crews.values().flat_map(Crew::values);
+        seats.flat_map(Seats::replicas).filter(|replica| replica.awaits_first_probe()).count()
+    }
+
     /// Who has pods of this target.
     pub(super) fn users(&self, target: &Target) -> impl Iterator<Item = &ObjectKey> {
         self.users.get(target).into_iter().flatten()

@@ -157,9 +157,10 @@ impl Keys {
         }
     }
 
-    /// Whether something is known of each Secret, be it that it may not be read.
-    pub(super) fn is_settled(&self) -> bool {
-        self.kept.values().all(|kept| !kept.is_unknown || kept.is_refused())
+    /// A Secret of which nothing is known yet, not even that it may not be read.
+    pub(super) fn unknown(&self) -> Option<&ObjectKey> {
+        let mut kept = self.kept.iter();
+        kept.find(|(_, kept)| kept.is_unknown && !kept.is_refused()).map(|(key, _)| key)
     }
 
     /// Makes the Secret where there is none; only the leader does.

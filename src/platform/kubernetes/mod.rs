@@ -150,6 +150,7 @@ impl Kubernetes {
             catalog: Catalog::default(),
             work: actor::Work::default(),
             is_synced: false,
+            complete_at: None,
             ticks: 0,
         };
         lifecycle.spawn("kubernetes platform", actor.run());

@@ -174,6 +174,11 @@ impl Replica {
             && !self.kube_ready
     }
 
+    /// Whether Kubernetes calls it ready and only our own first probe is still to come.
+    pub(super) fn awaits_first_probe(&self) -> bool {
+        self.place.is_some() && self.kube_ready && self.probed.is_none() && !self.is_leaving()
+    }
+
     /// Whether it may get work by the ordinary rules.
     pub(super) fn is_usable(&self) -> bool {
         if self.place.is_none() || self.is_leaving() {

@@ -79,7 +79,7 @@ async fn our_own_write_outranks_an_older_word_of_the_watch_for_a_while() {
 async fn what_a_job_of_an_old_term_leaves_behind_is_forgotten() {
     for laid_down in [false, true] {
         let (mut writes, target) = writes();
-        writes.desk(&target).is_running = true;
+        writes.desk(&target).running = Some(Running { removes: false, is_laid_down: false });
         if laid_down {
             writes.lay_down();
         }

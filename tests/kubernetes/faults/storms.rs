@@ -1,5 +1,6 @@
 //! Everything that can go wrong with a watch, under load: requests are answered all the while, the
 //! picture is right again soon after, and the API server is not stormed with LISTs.
+#![expect(clippy::print_stdout, reason = "the line with the figures of a storm")]
 
 use std::{
     collections::BTreeMap,
@@ -8,13 +9,13 @@ use std::{
 };
 
 use super::world::{LIMIT, Model, NAMESPACE, World, await_ready, failures, load};
-use crate::support::{
+use crate::{
     fake_api::{
         Fault::{self, Empty, EndAtOnce, ErrorEvent, Hang, HangInBody, Mute, Reset, Status},
         Seen,
         Verb::{self, List, Watch},
     },
-    watch::pass,
+    support::watch::pass,
 };
 
 const PODS: &str = "/api/v1/pods";
@@ -66,7 +67,7 @@ fn every_fault_of_a_watch_is_survived() {
     thread::scope(|scope| {
         let storms: Vec<_> =
             STORMS.iter().map(|storm| scope.spawn(|| weather(storm, &models))).collect();
-        let ends: Vec<_> = storms.into_iter().map(|storm| storm.join()).collect();
+        let ends: Vec<_> = storms.into_iter().map(thread::ScopedJoinHandle::join).collect();
         let lost = ends.iter().filter(|end| end.is_err()).count();
         assert_eq!(lost, 0, "storms that were not survived, see above");
     });

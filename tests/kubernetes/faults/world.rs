@@ -12,11 +12,13 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::support::{
+use crate::{
     fake_api::FakeApi,
-    ledger::{End, Load, Outcome, Plan},
-    router::{Router, binary, get},
-    watch::{ready, until},
+    support::{
+        ledger::{End, Load, Outcome, Plan},
+        router::{Router, binary, get},
+        watch::{ready, until},
+    },
 };
 
 /// Nothing here may take longer.

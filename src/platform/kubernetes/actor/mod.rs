@@ -7,7 +7,10 @@ mod upkeep;
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use tokio::{sync::mpsc, time::MissedTickBehavior};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, MissedTickBehavior},
+};
 
 use super::{
     board::Board,
@@ -65,6 +68,8 @@ pub(super) struct Actor {
     /// What one turn has to settle.
     pub(super) work: Work,
     pub(super) is_synced: bool,
+    /// When every source was heard completely.
+    pub(super) complete_at: Option<Instant>,
     /// Ticks since the start.
     pub(super) ticks: u32,
 }

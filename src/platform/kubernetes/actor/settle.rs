@@ -3,7 +3,10 @@
 use std::{
     collections::{BTreeMap, HashSet},
     sync::Arc,
+    time::Duration,
 };
+
+use tokio::time::Instant;
 
 use super::{
     super::{endpoints::target_key, objects::ObjectKey},
@@ -13,6 +16,12 @@ use crate::{
     domain::{Endpoint, Name},
     platform::spec::Policy,
 };
+
+/// How long the start waits for Secrets. An endpoint whose Secret cannot be read for longer must not
+/// keep all others waiting.
+const SECRETS_WAIT_MAX: Duration = Duration::from_secs(10);
+/// How long the start waits for the first probes: one time-out of a probe by default.
+const PROBES_WAIT_MAX: Duration = Duration::from_secs(2);
 
 /// Endpoints built anew; `None`: it is gone.
 type Built = BTreeMap<Name, Option<Arc<Endpoint>>>;
@@ -42,21 +51,35 @@ impl Actor {
     /// Nothing is published before everything was heard once: half a picture would refuse
     /// requests that the whole one serves.
     fn wait_for_sources(&mut self) {
-        match self.sources.missing() {
-            Some(why) => self.synced.unmet(why),
-            None if !self.keys.is_settled() => self.synced.unmet("waiting for Secrets"),
-            None => {
-                self.is_synced = true;
-                let keys: Vec<ObjectKey> = self.endpoints.keys().cloned().collect();
-                self.work.rebuild.extend(keys.iter().cloned());
-                self.work.endpoints.extend(keys);
-                self.settle();
-                if self.catalog.revision == 0 {
-                    self.publish(BTreeMap::new());
-                }
-                self.synced.met();
-            }
+        if let Some(why) = self.sources.missing() {
+            self.synced.unmet(why);
+            return;
         }
+        let waited = self.complete_at.get_or_insert_with(Instant::now).elapsed();
+        let awaited = self.fleet.awaiting_first_probe();
+        match self.keys.unknown() {
+            Some(secret) if waited < SECRETS_WAIT_MAX => {
+                self.synced.unmet(format!("Secret {secret} was not read yet"));
+            }
+            // A router that takes over from another one must not begin without replicas.
+            _ if awaited > 0 && waited < PROBES_WAIT_MAX => {
+                self.synced.unmet(format!("{awaited} ready pods were not probed yet"));
+            }
+            _ => self.begin(),
+        }
+    }
+
+    /// The first catalog.
+    fn begin(&mut self) {
+        self.is_synced = true;
+        let keys: Vec<ObjectKey> = self.endpoints.keys().cloned().collect();
+        self.work.rebuild.extend(keys.iter().cloned());
+        self.work.endpoints.extend(keys);
+        self.settle();
+        if self.catalog.revision == 0 {
+            self.publish(BTreeMap::new());
+        }
+        self.synced.met();
     }
 
     /// Settles what was touched, and publishes when that changed anything.
