@@ -6,7 +6,7 @@ use super::*;
 
 const PORTS: Ports = Ports { http: 5001, grpc: None };
 
-fn pod(address: &str, ready: Option<bool>, restarts: u32, more: Value) -> Arc<Pod> {
+fn pod(address: &str, ready: Option<bool>, restarts: u32, more: &Value) -> Arc<Pod> {
     let mut meta = json!({"namespace": "models", "name": "pod", "uid": "1"});
     meta.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     let ready = ready.map(|r| json!({"type": "Ready", "status": if r { "True" } else { "False" }}));
@@ -18,7 +18,7 @@ fn pod(address: &str, ready: Option<bool>, restarts: u32, more: Value) -> Arc<Po
 }
 
 fn plain(ready: Option<bool>) -> Arc<Pod> {
-    pod("10.0.0.1", ready, 0, json!({}))
+    pod("10.0.0.1", ready, 0, &json!({}))
 }
 
 fn failure(found: Found) -> Failure {
@@ -93,7 +93,7 @@ fn a_restart_begins_the_race_anew_and_another_address_is_another_replica() {
     replica.hear(Ok(()));
     state(&mut replica, false);
     let (id, round) = (replica.id, replica.round());
-    replica.see(pod("10.0.0.1", Some(false), 1, json!({})), PORTS);
+    replica.see(pod("10.0.0.1", Some(false), 1, &json!({})), PORTS);
     assert_eq!(state(&mut replica, false), ReplicaState::Starting);
     assert_ne!(replica.round(), round);
     assert_eq!(replica.id, id);
@@ -104,7 +104,7 @@ fn a_restart_begins_the_race_anew_and_another_address_is_another_replica() {
         "NotReady was of the process before"
     );
     replica.removal = Removal::Drains;
-    replica.see(pod("10.0.0.2", Some(true), 1, json!({})), PORTS);
+    replica.see(pod("10.0.0.2", Some(true), 1, &json!({})), PORTS);
     assert_ne!(replica.id, id);
     assert_eq!(state(&mut replica, false), ReplicaState::Starting);
 }
@@ -119,7 +119,7 @@ fn what_leaves_gets_no_work_and_no_probe() {
         (cost("-5"), false),
         (cost("low"), false),
     ] {
-        let mut replica = Replica::new(pod("10.0.0.1", Some(true), 0, more.clone()), PORTS);
+        let mut replica = Replica::new(pod("10.0.0.1", Some(true), 0, &more), PORTS);
         replica.hear(Ok(()));
         let expected = if leaves { ReplicaState::Draining } else { ReplicaState::Ready };
         assert_eq!(state(&mut replica, true), expected, "{more}");
@@ -130,9 +130,9 @@ fn what_leaves_gets_no_work_and_no_probe() {
 #[test]
 fn addresses_that_no_pod_can_have_are_refused() {
     for address in ["", "169.254.169.254", "0.0.0.0", "224.0.0.1", "fe80::1", "::", "text"] {
-        let replica = Replica::new(pod(address, Some(true), 0, json!({})), PORTS);
+        let replica = Replica::new(pod(address, Some(true), 0, &json!({})), PORTS);
         assert!(replica.probe_place().is_none(), "{address}");
     }
-    let replica = Replica::new(pod("fd00::1", None, 0, json!({})), PORTS);
+    let replica = Replica::new(pod("fd00::1", None, 0, &json!({})), PORTS);
     assert_eq!(replica.probe_place().unwrap().http, "[fd00::1]:5001".parse().unwrap());
 }
