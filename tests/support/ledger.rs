@@ -221,8 +221,17 @@ impl Client {
     async fn ask_http2(&self, client_id: &str) -> Result<End, String> {
         let mut sender = self.http2_sender().await?;
         let request = self.message(client_id, &self.full_target());
-        let response = sender.send_request(request).await.map_err(|error| tell(&error))?;
-        answered(response).await
+        match sender.try_send_request(request).await {
+            Ok(response) => answered(response).await,
+            Err(mut error) => {
+                // Handed back: the connection ended before it was sent, as when the router drains.
+                // Every client with a pool sends it on another connection (RFC 9113 §8.7).
+                let Some(request) = error.take_message() else { return Err(tell(error.error())) };
+                *self.http2.lock().await = None;
+                let mut sender = self.http2_sender().await?;
+                answered(sender.send_request(request).await.map_err(|error| tell(&error))?).await
+            }
+        }
     }
 
     /// The one HTTP/2 connection, or another one when it takes no more requests.

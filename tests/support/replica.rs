@@ -223,7 +223,8 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
         }
         let shared = Arc::clone(shared);
         std::thread::spawn(move || {
-            let connection = Connection { stream, rest: Vec::new(), number, shared: &shared };
+            let connection =
+                Connection { stream, rest: Vec::new(), number, is_counted: false, shared: &shared };
             connection.serve();
         });
     }
@@ -234,6 +235,8 @@ struct Connection<'s> {
     /// Bytes read and not used yet.
     rest: Vec<u8>,
     number: usize,
+    /// Whether the request counts as one in progress.
+    is_counted: bool,
     shared: &'s Shared,
 }
 
@@ -247,8 +250,9 @@ impl Connection<'_> {
             let Some(head) = self.head(idle_limit) else { break };
             let busy = self.shared.busy.fetch_add(1, Ordering::Relaxed) + 1;
             self.shared.busy_max.fetch_max(busy, Ordering::Relaxed);
+            self.is_counted = true;
             let goes_on = self.request(head);
-            self.shared.busy.fetch_sub(1, Ordering::Relaxed);
+            self.count_out();
             if !goes_on {
                 break;
             }
@@ -279,15 +283,36 @@ impl Connection<'_> {
             None => {
                 self.step(&Step::Body, index, &mut body) && {
                     let length = body.length.to_string();
-                    self.step(&Step::Send(answer("200 OK", "", &length)), index, &mut body)
+                    self.send_last(&answer("200 OK", "", &length))
                 }
             }
             Some((script, count)) => {
-                script(&seen, count).iter().all(|step| self.step(step, index, &mut body))
+                let steps = script(&seen, count);
+                let (last, before) = steps.split_last().expect("a script has steps");
+                before.iter().all(|step| self.step(step, index, &mut body))
+                    && match last {
+                        Step::Send(bytes) => self.send_last(bytes),
+                        other => self.step(other, index, &mut body),
+                    }
             }
         };
         self.note(index, |seen| seen.done = true);
         goes_on
+    }
+
+    /// A request is in progress until its last byte is handed out: after that the next one may come
+    /// on another connection before this thread runs again.
+    fn send_last(&mut self, bytes: &[u8]) -> bool {
+        let (last, before) = bytes.split_last().expect("an answer has bytes");
+        let sent = self.stream.write_all(before).is_ok();
+        self.count_out();
+        sent && self.stream.write_all(&[*last]).is_ok()
+    }
+
+    fn count_out(&mut self) {
+        if std::mem::take(&mut self.is_counted) {
+            self.shared.busy.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 
     fn note(&self, index: usize, change: impl FnOnce(&mut Seen)) {
