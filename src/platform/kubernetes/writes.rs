@@ -19,7 +19,7 @@ use super::{
     seats::ordinal,
     target::{Target, WorkloadKind},
 };
-use crate::lifecycle::Lifecycle;
+use crate::{domain::Direction, lifecycle::Lifecycle};
 
 /// How long after a write that failed the next one may follow.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -67,6 +67,20 @@ pub(super) enum Outcome {
     Failed { error: WriteError, removal: Option<Removal> },
 }
 
+/// Why the autoscaler wanted what it ordered last, in each direction.
+#[derive(Debug, Default)]
+struct Reasons {
+    up: Option<Box<str>>,
+    down: Option<Box<str>>,
+}
+
+impl Reasons {
+    fn of(&self, from: u32, to: u32) -> Box<str> {
+        let reason = if to > from { &self.up } else { &self.down };
+        reason.clone().unwrap_or_else(|| "as the spec says".into())
+    }
+}
+
 /// A job that was begun.
 #[derive(Debug, Clone, Copy)]
 struct Running {
@@ -95,8 +109,7 @@ struct Desk {
     last_write: Option<Instant>,
     /// When the count was changed by us.
     changed_at: Option<Instant>,
-    /// Why the autoscaler wants the count that is written next.
-    reason: Option<Box<str>>,
+    reasons: Reasons,
 }
 
 /// All targets that were ever written to or seen, as long as an endpoint uses them.
@@ -163,9 +176,15 @@ impl Writes {
         desk.is_some_and(|desk| desk.removes() || desk.pending() > 0)
     }
 
-    /// The autoscaler's reason for what it orders next.
-    pub(super) fn explain(&mut self, target: &Target, reason: &str) {
-        self.desk(target).reason = Some(reason.into());
+    /// The autoscaler's reason for what it has ordered. One decision may become several writes, and
+    /// a removal is written only when its replicas are idle.
+    pub(super) fn explain(&mut self, target: &Target, direction: Direction, reason: &str) {
+        let reasons = &mut self.desk(target).reasons;
+        match direction {
+            Direction::Up => reasons.up = Some(reason.into()),
+            Direction::Down => reasons.down = Some(reason.into()),
+            Direction::Hold => {}
+        }
     }
 
     pub(super) fn grow(&mut self, target: &Target, replicas: u32) {
@@ -173,7 +192,10 @@ impl Writes {
     }
 
     pub(super) fn set(&mut self, target: &Target, replicas: u32) {
-        self.desk(target).set = Some(replicas);
+        let desk = self.desk(target);
+        // What the autoscaler once wanted is not why.
+        desk.reasons = Reasons::default();
+        desk.set = Some(replicas);
     }
 
     pub(super) fn shrink(&mut self, target: &Target, victims: impl Iterator<Item = Victim>) {
@@ -235,7 +257,7 @@ impl Writes {
                 desk.last_write = Some(Instant::now());
                 if from != to {
                     desk.changed_at = desk.last_write;
-                    let reason = desk.reason.take().unwrap_or_else(|| "as the spec says".into());
+                    let reason = desk.reasons.of(from, to);
                     tracing::info!(%target, from, to, %reason, "scaled");
                     desk.last = Some(Scale { time: Timestamp::now(), from, to, reason });
                 }

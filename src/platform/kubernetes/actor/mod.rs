@@ -199,7 +199,7 @@ impl Actor {
     fn explain(&mut self, decision: &Decision) {
         self.reporter.decided(decision);
         if let Some((key, target)) = self.target(&decision.key) {
-            self.writes.explain(&target, decision.cause());
+            self.writes.explain(&target, decision.direction(), decision.cause());
             self.work.endpoints.insert(key);
         }
     }
