@@ -171,7 +171,8 @@ class Releases(OnTheApiServer):
         self.namespace("models")
         config, _ = self.install("life", {"secretNamespaces": ["models"]})
         self.server.kubectl("wait", "--for=condition=Established", CRD, "--timeout=30s")
-        endpoint = chart.documents(chart.DEPLOY / "examples" / "quickstart.yaml")[0]
+        quickstart = chart.documents(chart.DEPLOY / "examples" / "quickstart.yaml")
+        [endpoint] = [one for one in quickstart if one["kind"] == "InferenceEndpoint"]
         self.apply(json.dumps(endpoint))
 
         # A new chart brings a new CRD: here one with one more short name.

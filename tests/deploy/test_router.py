@@ -190,7 +190,18 @@ class Life(OnTheApiServer):
             elif new == "green":
                 self.api.call("PATCH", path, {"spec": {"versions": versions(new)}})
 
-        router.until("an event is counted", lambda: self.has_done("patch", "events"), change)
+        # The scaling before this may have been counted already: both have to be seen.
+        router.until(
+            "the change of the default is an event, and an event is counted",
+            lambda: "DefaultChanged" in self.reasons() and self.has_done("patch", "events"),
+            change,
+        )
+
+    def reasons(self):
+        """Of all events about endpoints."""
+        path = f"/apis/events.k8s.io/v1/namespaces/{self.models}/events"
+        about = (one for one in self.api.get(path)["items"] if one["regarding"].get("kind") == "InferenceEndpoint")
+        return {one["reason"] for one in about}
 
     def used_what_it_may(self):
         # A lease is renewed, and given back at the end.
@@ -198,11 +209,7 @@ class Life(OnTheApiServer):
         self.assertEqual([str(call) for call in audit.forbidden(made)], [])
         self.assertEqual([str(right) for right in audit.unused(self.granted, made)], [])
         self.assertEqual([str(call) for call in audit.ungranted(self.granted, made)], [])
-        reasons = {
-            one["reason"]
-            for one in self.api.get(f"/apis/events.k8s.io/v1/namespaces/{self.models}/events")["items"]
-            if one["regarding"].get("kind") == "InferenceEndpoint"
-        }
+        reasons = self.reasons()
         self.assertLessEqual({"ScaledUp", "ScaledDown", "DefaultChanged"}, reasons, json.dumps(sorted(reasons)))
 
 

@@ -90,6 +90,9 @@ class Page(unittest.TestCase):
             self.addCleanup(
                 server.kubectl, "delete", "namespace", name, "--ignore-not-found", "--wait=false"
             )
+        # The page begins without the kind, and tests before this one may have left it.
+        kind = ("crd", "inferenceendpoints.modelway.dev")
+        server.kubectl("delete", *kind, "--ignore-not-found", "--timeout=50s")
         # What the page installs has no node to run on; these two play its part, from the beginning.
         folder = tempfile.TemporaryDirectory(prefix="modelway-walk.")
         self.addCleanup(folder.cleanup)
