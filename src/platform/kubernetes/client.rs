@@ -50,10 +50,10 @@ pub(super) enum CallError {
 pub enum AccessError {
     /// The kubeconfig is missing or wrong.
     #[error("the kubeconfig is not usable: {0}")]
-    Kubeconfig(#[from] kube::config::KubeconfigError),
+    Kubeconfig(kube::config::KubeconfigError),
     /// Neither a kubeconfig nor a service account is there.
     #[error("no cluster is configured: set KUBECONFIG, use --kubeconfig, or run in a pod ({0})")]
-    Nowhere(#[from] kube::config::InferConfigError),
+    Nowhere(kube::config::InferConfigError),
     /// The client cannot be built from what is configured.
     #[error("the cluster's access is not usable: {0}")]
     Client(#[from] kube::Error),
@@ -118,12 +118,16 @@ pub(super) async fn within<T>(
 
 async fn config(access: &Access) -> Result<Config, AccessError> {
     let options = KubeConfigOptions { context: access.context.clone(), ..Default::default() };
+    // kube's messages hold those of their causes already, so they are not told as causes again.
     match &access.kubeconfig {
         Some(path) => {
-            let kubeconfig = Kubeconfig::read_from(path)?;
-            Ok(Config::from_custom_kubeconfig(kubeconfig, &options).await?)
+            let kubeconfig = Kubeconfig::read_from(path).map_err(AccessError::Kubeconfig)?;
+            let config = Config::from_custom_kubeconfig(kubeconfig, &options).await;
+            config.map_err(AccessError::Kubeconfig)
         }
-        None if access.context.is_some() => Ok(Config::from_kubeconfig(&options).await?),
-        None => Ok(Config::infer().await?),
+        None if access.context.is_some() => {
+            Config::from_kubeconfig(&options).await.map_err(AccessError::Kubeconfig)
+        }
+        None => Config::infer().await.map_err(AccessError::Nowhere),
     }
 }

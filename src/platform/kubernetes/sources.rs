@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 
 use super::{
     client::ApiServer,
@@ -44,6 +44,7 @@ pub(super) struct Sources {
     all: Vec<Source>,
     /// Those that were heard completely at least once.
     heard: HashSet<(Topic, Scope)>,
+    begun: Instant,
 }
 
 /// Starts watches that report to one actor.
@@ -83,7 +84,7 @@ impl Sources {
             let scope = Some(namespace);
             starter.begin::<Pod>(Topic::Routers, &scope, subject, |_, news| Fact::Routers(news));
         }
-        Self { all: starter.all, heard: HashSet::new() }
+        Self { all: starter.all, heard: HashSet::new(), begun: Instant::now() }
     }
 
     /// Remembers which topics were heard completely.
@@ -121,10 +122,14 @@ impl Sources {
         Some(format!("{}: {why}", missing.subject))
     }
 
-    /// How long ago all of them were last proved to be in step.
+    /// How long ago all of them were last proved to be in step; since the start, for one that never
+    /// was. HPAs and other routers are no part of the catalog.
     pub(super) fn age(&self) -> Duration {
-        let proofs = self.all.iter().filter(|source| source.topic != Topic::Routers);
-        proofs.filter_map(|source| source.watch.progress().proof_age).max().unwrap_or_default()
+        let is_catalog = |topic| !matches!(topic, Topic::Hpas | Topic::Routers);
+        let age = |source: &Source| source.watch.progress().proof_age;
+        let sources = self.all.iter().filter(|source| is_catalog(source.topic));
+        let ages = sources.map(|source| age(source).unwrap_or_else(|| self.begun.elapsed()));
+        ages.max().unwrap_or_default()
     }
 }
 
