@@ -151,7 +151,7 @@ fn an_endpoint(name: Name, versions: Vec<Version>) -> Endpoint {
     Endpoint {
         hosts: vec![format!("{name}.example").into()],
         name,
-        auth: AuthPolicy { mode: AuthMode::None, keys: Vec::new() },
+        auth: AuthPolicy::open(),
         forward_credentials: false,
         max_payload_bytes: 1,
         sticky_by: None,

@@ -80,7 +80,7 @@ fn catalog() -> Catalog {
     let blue = (1..).zip(states).map(|(id, state)| replica(id, state)).collect();
     let demo = Endpoint {
         name: name("demo"),
-        auth: AuthPolicy { mode: AuthMode::Key, keys: vec![KeyDigest([0xab; 32])] },
+        auth: AuthPolicy::of_keys(vec![KeyDigest([0xab; 32])]),
         forward_credentials: false,
         max_payload_bytes: MAX_PAYLOAD_BYTES,
         sticky_by: Some(StickyBy::Header("x-user-id".into())),

@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     fn policy() -> AuthPolicy {
-        AuthPolicy { mode: AuthMode::Key, keys: vec![digest(b"first"), digest(b"second")] }
+        AuthPolicy::of_keys(vec![digest(b"first"), digest(b"second")])
     }
 
     fn with(fields: &[(&'static str, &'static str)]) -> HeaderMap {
@@ -173,7 +173,7 @@ mod tests {
 
     #[test]
     fn mode_none_asks_for_nothing_but_still_refuses_two_fields() {
-        let open = AuthPolicy { mode: AuthMode::None, keys: Vec::new() };
+        let open = AuthPolicy::open();
         assert_eq!(authorize(&open, &with(&[])), Ok(Caller::Anonymous));
         let twice = with(&[("authorization", "a"), ("authorization", "b")]);
         assert_eq!(authorize(&open, &twice), Err(Refusal::Twice));
@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn no_key_is_valid_when_there_are_none() {
-        let empty = AuthPolicy { mode: AuthMode::Key, keys: Vec::new() };
+        let empty = AuthPolicy::of_keys(Vec::new());
         assert_eq!(
             authorize(&empty, &with(&[("authorization", "Bearer first")])),
             Err(Refusal::Wrong)

@@ -173,8 +173,101 @@ pub enum ErrorProfile {
 pub struct AuthPolicy {
     /// Key, token or nobody asked.
     pub mode: AuthMode,
-    /// Digests of the valid keys: primary, then secondary. Empty in mode `None`.
+    /// Digests of the valid keys: primary, then secondary. Empty where no key is accepted.
     pub keys: Vec<KeyDigest>,
+    /// Which tokens are accepted; only in mode `Token`.
+    pub token: Option<Arc<TokenPolicy>>,
+}
+
+impl AuthPolicy {
+    /// Nobody is asked.
+    pub const fn open() -> Self {
+        Self { mode: AuthMode::None, keys: Vec::new(), token: None }
+    }
+
+    /// One of these keys is asked for.
+    pub const fn of_keys(keys: Vec<KeyDigest>) -> Self {
+        Self { mode: AuthMode::Key, keys, token: None }
+    }
+}
+
+/// Which tokens an endpoint accepts (contract §7). Those that the router issues itself always are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenPolicy {
+    /// How long a token that the router issues is valid.
+    pub lifetime: Duration,
+    /// Outside issuers.
+    pub issuers: Vec<Issuer>,
+}
+
+/// An outside issuer and what its tokens have to say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Issuer {
+    /// The `iss` claim, byte by byte.
+    pub issuer: String,
+    /// One of these has to be among the audiences (`aud`) of a token. Never empty.
+    pub audiences: Vec<String>,
+    /// Where its keys are; `None` means where its OpenID configuration says.
+    pub jwks_uri: Option<String>,
+    /// The algorithms that are accepted; whatever a token says of itself. Never empty.
+    pub algorithms: Vec<Algorithm>,
+    /// A token that is valid for longer, from `iat` or now to `exp`, is refused.
+    pub max_lifetime: Duration,
+    /// Claims that have to be there with exactly this text.
+    pub required_claims: BTreeMap<String, String>,
+    /// All of these have to be among the scopes (`scope` or `scp`) of a token.
+    pub required_scopes: Vec<String>,
+}
+
+/// How a token is signed (RFC 7518 §3.1, RFC 8037 §3.1). Only signatures with two halves: with an
+/// HMAC whoever checks a token could make one too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "the words of RFC 7518 and RFC 8037")]
+pub enum Algorithm {
+    EdDSA,
+    ES256,
+    ES384,
+    PS256,
+    PS384,
+    PS512,
+    RS256,
+    RS384,
+    RS512,
+}
+
+impl Algorithm {
+    /// All that may be accepted.
+    pub const ALL: [Self; 9] = [
+        Self::EdDSA,
+        Self::ES256,
+        Self::ES384,
+        Self::PS256,
+        Self::PS384,
+        Self::PS512,
+        Self::RS256,
+        Self::RS384,
+        Self::RS512,
+    ];
+
+    /// The word in a token's `alg`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::EdDSA => "EdDSA",
+            Self::ES256 => "ES256",
+            Self::ES384 => "ES384",
+            Self::PS256 => "PS256",
+            Self::PS384 => "PS384",
+            Self::PS512 => "PS512",
+            Self::RS256 => "RS256",
+            Self::RS384 => "RS384",
+            Self::RS512 => "RS512",
+        }
+    }
+
+    /// The algorithm of this name, in exactly this spelling.
+    pub fn of(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|algorithm| algorithm.as_str() == name)
+    }
 }
 
 /// How a caller proves who it is (contract §7).

@@ -55,7 +55,7 @@ mod tests {
     fn endpoint(number: u8) -> Arc<Endpoint> {
         Arc::new(Endpoint {
             name: Name::new(&format!("e-{number}")).unwrap(),
-            auth: AuthPolicy { mode: AuthMode::None, keys: Vec::new() },
+            auth: AuthPolicy::open(),
             forward_credentials: false,
             max_payload_bytes: 1,
             sticky_by: None,

@@ -18,8 +18,8 @@ mod reason;
 mod replica_status;
 
 pub use catalog::{
-    AuthMode, AuthPolicy, Autoscale, Catalog, Endpoint, ErrorProfile, KeyDigest, OnDisconnect,
-    Replica, ReplicaId, ReplicaState, StickyBy, Version, VersionKind,
+    Algorithm, AuthMode, AuthPolicy, Autoscale, Catalog, Endpoint, ErrorProfile, Issuer, KeyDigest,
+    OnDisconnect, Replica, ReplicaId, ReplicaState, StickyBy, TokenPolicy, Version, VersionKind,
 };
 pub use changes::Change;
 pub use decision::{Decision, DecisionInputs, Direction};

@@ -47,7 +47,7 @@ fn version(of: &str) -> Version {
 fn endpoint(of: &str, hosts: &[&str], versions: &[&str]) -> Arc<Endpoint> {
     Arc::new(Endpoint {
         name: name(of),
-        auth: AuthPolicy { mode: AuthMode::None, keys: Vec::new() },
+        auth: AuthPolicy::open(),
         forward_credentials: false,
         max_payload_bytes: 1,
         sticky_by: None,

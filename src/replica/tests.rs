@@ -62,7 +62,7 @@ fn catalog(versions: Vec<Version>) -> Catalog {
 pub(super) fn endpoint(name: Name, versions: Vec<Version>) -> Endpoint {
     Endpoint {
         name,
-        auth: AuthPolicy { mode: AuthMode::None, keys: Vec::new() },
+        auth: AuthPolicy::open(),
         forward_credentials: false,
         max_payload_bytes: 1,
         sticky_by: None,

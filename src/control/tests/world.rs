@@ -298,7 +298,7 @@ impl State {
         let name = Name::new("demo").unwrap();
         let endpoint = Endpoint {
             name: name.clone(),
-            auth: AuthPolicy { mode: AuthMode::None, keys: Vec::new() },
+            auth: AuthPolicy::open(),
             forward_credentials: false,
             max_payload_bytes: 1,
             sticky_by: None,

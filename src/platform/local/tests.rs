@@ -214,7 +214,7 @@ fn spec_scaled(target: Target, min_replicas: u32, max_replicas: u32) -> Endpoint
     };
     let endpoint = Endpoint {
         name: name("demo"),
-        auth: AuthPolicy { mode: AuthMode::None, keys: Vec::new() },
+        auth: AuthPolicy::open(),
         forward_credentials: false,
         max_payload_bytes: 1,
         sticky_by: None,

@@ -161,7 +161,7 @@ fn auth(
         scope.warn(&secret, "has no effect: with `auth.mode: None` nobody is asked for a key");
     }
     let keys = if mode == AuthMode::None { Vec::new() } else { keys };
-    AuthPolicy { mode, keys }
+    AuthPolicy { mode, keys, token: None }
 }
 
 /// Bounds only: what issuers mean is checked where tokens are served.
