@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     domain::{
-        AuthMode, AuthPolicy, Autoscale, Catalog, Decision, DecisionInputs, Endpoint, ErrorProfile,
+        AuthPolicy, Autoscale, Catalog, Decision, DecisionInputs, Endpoint, ErrorProfile,
         KeyDigest, MAX_PAYLOAD_BYTES, Name, OnDisconnect, Replica, ReplicaId, ReplicaState,
         StickyBy, Version, VersionKey, VersionKind, VersionLoad,
     },

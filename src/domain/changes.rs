@@ -50,7 +50,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::domain::{AuthMode, AuthPolicy, ErrorProfile};
+    use crate::domain::{AuthPolicy, ErrorProfile};
 
     fn endpoint(number: u8) -> Arc<Endpoint> {
         Arc::new(Endpoint {

@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use super::{Proxy, Settings};
 use crate::{
     domain::{
-        AuthMode, AuthPolicy, Autoscale, Catalog, Endpoint, ErrorProfile, Name, Version,
-        VersionKey, VersionKind,
+        AuthPolicy, Autoscale, Catalog, Endpoint, ErrorProfile, Name, Version, VersionKey,
+        VersionKind,
     },
     lifecycle::Lifecycle,
     replica::{AllHere, Registry},

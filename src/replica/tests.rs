@@ -6,8 +6,8 @@ use parking_lot::Mutex;
 
 use super::{Acquired, AllHere, Refused, Registry, Slot, VersionState, Waiting};
 use crate::domain::{
-    AuthMode, AuthPolicy, Autoscale, Catalog, Endpoint, ErrorProfile, LoadSource, Name, Replica,
-    ReplicaId, ReplicaState, Signal, Version, VersionKey, VersionKind,
+    AuthPolicy, Autoscale, Catalog, Endpoint, ErrorProfile, LoadSource, Name, Replica, ReplicaId,
+    ReplicaState, Signal, Version, VersionKey, VersionKind,
 };
 
 fn key() -> VersionKey {

@@ -11,9 +11,9 @@ use tokio::{
 use crate::{
     control::{Driver, DriverHandle},
     domain::{
-        AuthMode, AuthPolicy, Autoscale, Catalog, Decision, Endpoint, ErrorProfile, LoadSource,
-        Name, Replica, ReplicaId, ReplicaLoad, ReplicaState, Signal, Version, VersionKey,
-        VersionKind, VersionLoad,
+        AuthPolicy, Autoscale, Catalog, Decision, Endpoint, ErrorProfile, LoadSource, Name,
+        Replica, ReplicaId, ReplicaLoad, ReplicaState, Signal, Version, VersionKey, VersionKind,
+        VersionLoad,
     },
     lifecycle::Lifecycle,
     platform::Orders,
