@@ -350,7 +350,7 @@ fn events_are_passed_on_as_they_come() {
         vec![
             Step::Body,
             Step::Send(head.into()),
-            Step::Wait(seconds(2)),
+            Step::Wait(seconds(8)),
             Step::Send(b"9\r\ndata: 2\n\n\r\n0\r\n\r\n".to_vec()),
         ]
     });
@@ -359,7 +359,7 @@ fn events_are_passed_on_as_they_come() {
     let line = "POST /api/v1/endpoint/plain/score";
     wire.send(request(line, "x-script: two-events\r\n", "{}"));
     assert_eq!(wire.head().expect("a head").status, 200);
-    assert!(begun.elapsed() < Duration::from_millis(1500), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
 }
 
 #[test]

@@ -85,7 +85,7 @@ fn half(live: &Replica) -> String {
         live.address,
         unused_port()
     ) + "apiVersion: modelway.dev/v1alpha1\nkind: InferenceEndpoint\nmetadata: {name: empty}\n\
-         spec:\n  auth: {mode: None}\n  versions:\n  - {name: only, \
+         spec:\n  auth: {mode: None}\n  versions:\n  - {name: only, maxQueueWait: 30s, \
          targetRef: {kind: Addresses, addresses: []}}\n---\n"
 }
 
