@@ -17,7 +17,7 @@ use tokio::{
 use modelway::{
     control::{Driver, always_leads},
     domain::{
-        AuthMode, AuthPolicy, Autoscale, Catalog, Endpoint, ErrorProfile, Name, Replica, ReplicaId,
+        AuthPolicy, Autoscale, Catalog, Endpoint, ErrorProfile, Name, Replica, ReplicaId,
         ReplicaState, Version, VersionKey, VersionKind,
     },
     lifecycle::Lifecycle,
