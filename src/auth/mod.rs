@@ -1,27 +1,45 @@
 //! Who calls: a credential and an endpoint's policy in, a caller or a refusal out.
 //!
 //! Promises: pure; the presented credential appears in no value that this room returns; a wrong
-//! key costs the same time wherever it differs (contract §7).
+//! key costs the same time wherever it differs; how a token has to be signed is said by the
+//! endpoint, never by the token (contract §7).
 //!
-//! How: the presented key is hashed and its digest compared with every valid digest, all of them,
-//! in constant time.
+//! How: one grammar finds the credential (`credential`). A key is hashed and its digest compared
+//! with every valid digest, all of them, in constant time (`key`). A token is read by a strict front
+//! and then verified (`token`); [`Tokens`] stands between the two, because whose keys are known at
+//! the moment, and which tokens were verified before, is state.
 //!
-//! Not here: tokens (they will join [`authorize`] as a second kind of credential).
+//! Not here: where the keys of issuers come from, the cache of verified tokens, the ring of signing
+//! keys, and every random byte: whoever makes a key or a token brings it.
 
-use http::{HeaderMap, HeaderName, header::AUTHORIZATION};
-use sha2::{Digest, Sha256};
-use subtle::{Choice, ConstantTimeEq};
+mod credential;
+mod key;
+#[cfg(test)]
+mod tests;
+mod token;
 
-use crate::domain::{AuthMode, AuthPolicy, KeyDigest};
+use std::sync::Arc;
 
-/// The header that is accepted in place of `Authorization` (contract §7).
-pub const API_KEY: HeaderName = HeaderName::from_static("api-key");
+use http::HeaderMap;
+
+pub use credential::API_KEY;
+pub use key::{Key, digest};
+pub use token::{
+    Issued, KeyFault, KeySet, KeySetFault, LEEWAY, MAX_KEY_SET_BYTES, MAX_KEYS, MAX_KID_BYTES,
+    MAX_OWN_LIFETIME, MAX_TOKEN_BYTES, Order, Peek, SigningKey, SigningKeyFault, TokenFault,
+    Verified, issue, jwks, own_issuer, verify,
+};
+
+use crate::domain::{AuthMode, AuthPolicy, Name, TokenPolicy};
+use credential::{Credential, as_token, credential};
 
 /// How the caller was recognised, for the access log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Caller {
     /// By a key.
     Key,
+    /// By a token.
+    Token,
     /// Not at all: the endpoint asks for nothing.
     Anonymous,
 }
@@ -31,6 +49,7 @@ impl Caller {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Key => "Key",
+            Self::Token => "Token",
             Self::Anonymous => "None",
         }
     }
@@ -51,140 +70,78 @@ pub enum Refusal {
     /// Well formed and wrong: 401.
     #[error("the key is not valid for this endpoint")]
     Wrong,
+    /// A token that is not accepted: 401.
+    #[error("{0}")]
+    Token(TokenFault),
 }
 
-/// A key in clear text, for the moment in which it is made and shown. Never printed by `Debug`.
-pub struct Key(String);
-
-impl Key {
-    /// A key with this text.
-    pub fn new(text: String) -> Self {
-        Self(text)
-    }
-
-    /// The digest under which it is kept.
-    pub fn digest(&self) -> KeyDigest {
-        digest(self.0.as_bytes())
-    }
-
-    /// The clear text, for the person it is made for.
-    pub fn reveal(&self) -> String {
-        self.0.clone()
-    }
+/// Who knows the keys of issuers at the moment.
+pub trait Tokens {
+    /// Whether the endpoint accepts this token now. Bounded work, no waiting: where the answer is
+    /// a fault that [wants keys](TokenFault::wants_keys), the caller may wait for them and ask again.
+    fn check(
+        &self,
+        endpoint: &Name,
+        policy: &Arc<TokenPolicy>,
+        token: &str,
+    ) -> Result<(), TokenFault>;
 }
 
-impl std::fmt::Debug for Key {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Key(…)")
-    }
-}
+/// Nobody's keys are known, so no token is accepted.
+#[derive(Debug, Clone, Copy)]
+pub struct NoTokens;
 
-/// The digest under which a key is kept.
-pub fn digest(key: &[u8]) -> KeyDigest {
-    KeyDigest(Sha256::digest(key).into())
+impl Tokens for NoTokens {
+    fn check(&self, _: &Name, _: &Arc<TokenPolicy>, _: &str) -> Result<(), TokenFault> {
+        Err(TokenFault::KeysUnavailable)
+    }
 }
 
 /// Checks the credential of a request against the policy of its endpoint.
-pub fn authorize(policy: &AuthPolicy, headers: &HeaderMap) -> Result<Caller, Refusal> {
-    let mut authorization = headers.get_all(AUTHORIZATION).iter();
-    let mut api_key = headers.get_all(API_KEY).iter();
-    let bearer = authorization.next();
-    let bare = api_key.next();
-    if authorization.next().is_some() || api_key.next().is_some() {
-        return Err(Refusal::Twice);
-    }
+pub fn authorize(
+    endpoint: &Name,
+    policy: &AuthPolicy,
+    headers: &HeaderMap,
+    tokens: &dyn Tokens,
+) -> Result<Caller, Refusal> {
+    let credential = credential(headers)?;
     if policy.mode == AuthMode::None {
         return Ok(Caller::Anonymous);
     }
-    let key = match (bearer, bare) {
-        (Some(value), _) => bearer_value(value.as_bytes()).ok_or(Refusal::Malformed)?,
-        (None, Some(value)) => value.as_bytes(),
-        (None, None) => return Err(Refusal::Missing),
+    let word = match credential {
+        Credential::Word(word) => word,
+        Credential::Missing => return Err(Refusal::Missing),
+        Credential::Malformed => return Err(Refusal::Malformed),
     };
-    if is_valid_key(policy, key) { Ok(Caller::Key) } else { Err(Refusal::Wrong) }
-}
-
-/// The value behind `Bearer` and at least one space; the scheme in any case (RFC 9110 §11.1).
-fn bearer_value(field: &[u8]) -> Option<&[u8]> {
-    let (scheme, rest) = field.split_at_checked(b"Bearer".len())?;
-    if !scheme.eq_ignore_ascii_case(b"Bearer") || rest.first() != Some(&b' ') {
-        return None;
-    }
-    let value = rest.trim_ascii();
-    let one_word = !value.is_empty() && value.iter().all(u8::is_ascii_graphic);
-    one_word.then_some(value)
-}
-
-fn is_valid_key(policy: &AuthPolicy, key: &[u8]) -> bool {
-    let KeyDigest(presented) = digest(key);
-    let mut valid = Choice::from(0);
-    for KeyDigest(known) in &policy.keys {
-        valid |= presented.ct_eq(known);
-    }
-    valid.into()
-}
-
-#[cfg(test)]
-mod tests {
-    use http::HeaderValue;
-
-    use super::*;
-
-    fn policy() -> AuthPolicy {
-        AuthPolicy::of_keys(vec![digest(b"first"), digest(b"second")])
-    }
-
-    fn with(fields: &[(&'static str, &'static str)]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        for (name, value) in fields {
-            headers.append(*name, HeaderValue::from_static(value));
+    let fault = match &policy.token {
+        Some(rules) if policy.mode == AuthMode::Token => {
+            match check_token(endpoint, rules, word, tokens) {
+                Ok(()) => return Ok(Caller::Token),
+                Err(fault) => fault,
+            }
         }
-        headers
+        _ => None,
+    };
+    // A key of somebody's own making may have two dots too, so it is looked for in any case.
+    if key::is_valid(policy, word) {
+        return Ok(Caller::Key);
     }
-
-    #[test]
-    fn the_grammar_of_credentials_is_one_table() {
-        type Fields = &'static [(&'static str, &'static str)];
-        let cases: &[(Fields, Result<Caller, Refusal>)] = &[
-            (&[("authorization", "Bearer first")], Ok(Caller::Key)),
-            (&[("authorization", "bearer second")], Ok(Caller::Key)),
-            (&[("authorization", "Bearer   first")], Ok(Caller::Key)),
-            (&[("api-key", "second")], Ok(Caller::Key)),
-            (&[], Err(Refusal::Missing)),
-            (&[("authorization", "Bearer third")], Err(Refusal::Wrong)),
-            (&[("authorization", "Bearer First")], Err(Refusal::Wrong)),
-            (&[("api-key", "")], Err(Refusal::Wrong)),
-            (&[("authorization", "first")], Err(Refusal::Malformed)),
-            (&[("authorization", "Bearer")], Err(Refusal::Malformed)),
-            (&[("authorization", "Bearer ")], Err(Refusal::Malformed)),
-            (&[("authorization", "Bearerfirst")], Err(Refusal::Malformed)),
-            (&[("authorization", "Basic first")], Err(Refusal::Malformed)),
-            (&[("authorization", "Bearer first second")], Err(Refusal::Malformed)),
-            (
-                &[("authorization", "Bearer first"), ("authorization", "Bearer first")],
-                Err(Refusal::Twice),
-            ),
-            (&[("api-key", "first"), ("api-key", "second")], Err(Refusal::Twice)),
-        ];
-        for (fields, expected) in cases {
-            assert_eq!(authorize(&policy(), &with(fields)), *expected, "{fields:?}");
+    Err(match fault {
+        Some(fault) => Refusal::Token(fault),
+        None if policy.mode == AuthMode::Token && policy.keys.is_empty() => {
+            Refusal::Token(TokenFault::Form)
         }
-    }
+        None => Refusal::Wrong,
+    })
+}
 
-    #[test]
-    fn mode_none_asks_for_nothing_but_still_refuses_two_fields() {
-        let open = AuthPolicy::open();
-        assert_eq!(authorize(&open, &with(&[])), Ok(Caller::Anonymous));
-        let twice = with(&[("authorization", "a"), ("authorization", "b")]);
-        assert_eq!(authorize(&open, &twice), Err(Refusal::Twice));
-    }
-
-    #[test]
-    fn no_key_is_valid_when_there_are_none() {
-        let empty = AuthPolicy::of_keys(Vec::new());
-        assert_eq!(
-            authorize(&empty, &with(&[("authorization", "Bearer first")])),
-            Err(Refusal::Wrong)
-        );
-    }
+/// `Err(None)`: not even the shape of a token.
+fn check_token(
+    endpoint: &Name,
+    policy: &Arc<TokenPolicy>,
+    word: &[u8],
+    tokens: &dyn Tokens,
+) -> Result<(), Option<TokenFault>> {
+    let token = as_token(word).ok_or(None)?;
+    tokens.check(endpoint, policy, token).map_err(Some)
 }

@@ -102,6 +102,10 @@ fn challenge(headers: &mut HeaderMap, refusal: auth::Refusal) {
         auth::Refusal::Wrong => HeaderValue::from_static(
             r#"Bearer realm="modelway", error="invalid_token", error_description="the key is not valid for this endpoint""#,
         ),
+        auth::Refusal::Token(fault) => HeaderValue::from_str(&format!(
+            r#"Bearer realm="modelway", error="invalid_token", error_description="{fault}""#
+        ))
+        .expect("the words of a fault are a valid value"),
     };
     headers.insert(header::WWW_AUTHENTICATE, value);
 }

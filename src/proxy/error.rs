@@ -141,9 +141,9 @@ impl ProxyError {
             Self::Endpoint(_) => Reason::EndpointNotFound,
             Self::Version { .. } => Reason::VersionNotFound,
             Self::Credential(auth::Refusal::Missing) => Reason::CredentialMissing,
-            Self::Credential(auth::Refusal::Malformed | auth::Refusal::Wrong) => {
-                Reason::CredentialInvalid
-            }
+            Self::Credential(
+                auth::Refusal::Malformed | auth::Refusal::Wrong | auth::Refusal::Token(_),
+            ) => Reason::CredentialInvalid,
             Self::Method(_) => Reason::MethodNotAllowed,
             Self::TargetTooLong { .. } => Reason::TargetTooLong,
             Self::HeadersTooLarge { .. } => Reason::HeadersTooLarge,

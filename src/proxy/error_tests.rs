@@ -29,6 +29,7 @@ fn samples() -> Vec<ProxyError> {
         ProxyError::Credential(auth::Refusal::Missing),
         ProxyError::Credential(auth::Refusal::Malformed),
         ProxyError::Credential(auth::Refusal::Wrong),
+        ProxyError::Credential(auth::Refusal::Token(auth::TokenFault::Expired)),
         ProxyError::Method(http::Method::TRACE),
         ProxyError::TargetTooLong { limit: 1 },
         ProxyError::HeadersTooLarge { bytes: 1, fields: 1 },

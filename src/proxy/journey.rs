@@ -207,7 +207,8 @@ fn decide(
     let (live, rest) = locate(parts, &authority, asked.kind, &routes)?;
     record.endpoint = Some(Arc::clone(live));
     let auth_began = live.endpoint.server_timing.then(Instant::now);
-    record.caller = Some(auth::authorize(&live.endpoint.auth, &parts.headers)?);
+    let (name, policy) = (&live.endpoint.name, &live.endpoint.auth);
+    record.caller = Some(auth::authorize(name, policy, &parts.headers, &auth::NoTokens)?);
     let auth_took = auth_began.map_or(Duration::ZERO, |began| began.elapsed());
     let limit = live.endpoint.max_payload_bytes;
     let announced = incoming.size_hint().exact().unwrap_or(0);

@@ -164,6 +164,7 @@ impl Record {
             queue_duration: self.queue,
             auth: self.caller.map(|caller| match caller {
                 Caller::Key => AuthMode::Key,
+                Caller::Token => AuthMode::Token,
                 Caller::Anonymous => AuthMode::None,
             }),
             replica: self.target.as_ref().map(|target| Arc::clone(&target.name)),
