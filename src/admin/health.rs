@@ -1,6 +1,9 @@
 //! `/livez` and `/readyz`, in the form of the Kubernetes API server's own.
 
-use std::fmt::Write as _;
+use std::{
+    fmt::Write as _,
+    time::{Duration, SystemTime},
+};
 
 use axum::{
     extract::{RawQuery, State},
@@ -8,7 +11,10 @@ use axum::{
     response::IntoResponse,
 };
 
-use super::AdminState;
+use super::{AdminState, CertificateView};
+
+/// From so long before its end on a certificate is marked.
+const EXPIRY_WARNING: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Answering at all is what being alive means.
 pub(super) async fn livez() -> &'static str {
@@ -36,6 +42,9 @@ pub(super) async fn readyz(
     if verbose {
         let age = state.view.catalog_age().as_secs_f64();
         writeln!(page, "[+]catalog was in step {age:.1} s ago").expect("see above");
+        for certificate in state.view.certificates() {
+            page.push_str(&certificate_line(&certificate, SystemTime::now()));
+        }
     }
     match (ready, verbose) {
         (true, false) => page.push_str("ok\n"),
@@ -43,4 +52,20 @@ pub(super) async fn readyz(
         (false, _) => page.push_str("readyz check failed\n"),
     }
     (if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, page)
+}
+
+/// Marked when somebody has to do something. It never makes a router unready: all routers have the
+/// same certificate, and none would be left.
+fn certificate_line(certificate: &CertificateView, now: SystemTime) -> String {
+    let CertificateView { name, expires, refused } = certificate;
+    let date = humantime::format_rfc3339_seconds(*expires);
+    let (mark, state) = match expires.duration_since(now) {
+        Ok(left) if left > EXPIRY_WARNING => ("+", format!("valid until {date}")),
+        Ok(left) => ("!", format!("expires in {} days, at {date}", left.as_secs() / (24 * 3600))),
+        Err(_) => ("!", format!("expired at {date}")),
+    };
+    match refused {
+        None => format!("[{mark}]certificate {name} {state}\n"),
+        Some(why) => format!("[!]certificate {name} {state}; its files are not used: {why}\n"),
+    }
 }

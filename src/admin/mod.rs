@@ -26,7 +26,7 @@ mod routes;
 mod server;
 
 pub use server::{CONNECTIONS_MAX, HEAD_TIME_MAX, STALL_TIME_MAX, serve};
-pub use view::{AdminState, ReplicaView, RouterView, View};
+pub use view::{AdminState, CertificateView, ReplicaView, RouterView, View};
 
 #[cfg(test)]
 pub(crate) mod tests;

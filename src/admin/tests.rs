@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use super::{
-    AdminState, ReplicaView, RouterView, View, openapi,
+    AdminState, CertificateView, ReplicaView, RouterView, View, openapi,
     routes::routes,
     server::{Bounds, serve_within},
 };
@@ -129,6 +129,24 @@ impl View for Sample {
 
     fn catalog_age(&self) -> Duration {
         Duration::from_millis(2500)
+    }
+
+    fn certificates(&self) -> Vec<CertificateView> {
+        let certificate = |name: &str, days: u64, refused: Option<&str>| CertificateView {
+            name: name.into(),
+            expires: SystemTime::now() + Duration::from_secs(days * 24 * 3600 + 60),
+            refused: refused.map(str::to_owned),
+        };
+        let expired = CertificateView {
+            expires: SystemTime::UNIX_EPOCH,
+            ..certificate("old.example", 0, None)
+        };
+        vec![
+            certificate("far.example", 90, None),
+            certificate("near.example", 29, None),
+            certificate("edited.example", 90, Some("tls.key: no such file")),
+            expired,
+        ]
     }
 
     fn router(&self) -> RouterView {

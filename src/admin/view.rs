@@ -25,6 +25,8 @@ pub trait View: Send + Sync {
     fn replicas(&self) -> Vec<ReplicaView>;
     /// Time since the source of the catalog was last known to be in step with it.
     fn catalog_age(&self) -> Duration;
+    /// The certificates that HTTPS is served with.
+    fn certificates(&self) -> Vec<CertificateView>;
     /// This process.
     fn router(&self) -> RouterView;
 }
@@ -54,6 +56,17 @@ pub struct ReplicaView {
     pub restarts: u32,
     /// Why it is in its state, in words; empty when there is nothing to say.
     pub message: String,
+}
+
+/// One certificate as an operator sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateView {
+    /// The first host it is for.
+    pub name: Box<str>,
+    /// When it expires.
+    pub expires: SystemTime,
+    /// Why its files as they are now are not in force; `None`: they are.
+    pub refused: Option<String>,
 }
 
 /// One router process as an operator sees it.

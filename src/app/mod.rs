@@ -9,6 +9,7 @@
 
 mod ending;
 mod files;
+mod https;
 mod keys;
 mod source;
 mod start;

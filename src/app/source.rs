@@ -59,16 +59,16 @@ impl Source {
     }
 
     /// Says what a person at a terminal wants to know first.
-    pub(super) fn greet(&self, say: &Say, data: SocketAddr, admin: SocketAddr) {
+    pub(super) fn greet(&self, say: &Say, base: &str, admin: SocketAddr) {
         match self {
-            Self::Files(_, ready) => greet(say, ready, data),
+            Self::Files(_, ready) => greet(say, ready, base),
             Self::Cluster(settings) => {
                 let scope = match settings.namespaces.as_slice() {
                     [] => "all namespaces".to_owned(),
                     names => names.join(", "),
                 };
                 say(&format!("endpoints of {scope}"));
-                say(&format!("scoring   http://{data}/api/v1/endpoint/NAME/score"));
+                say(&format!("scoring   {base}/api/v1/endpoint/NAME/score"));
             }
         }
         say(&format!("admin     http://{admin}"));
@@ -132,11 +132,11 @@ fn follow(lifecycle: &Lifecycle, files: Files, local: &Local, metrics: &Arc<Metr
     });
 }
 
-fn greet(say: &Say, ready: &Ready, data: SocketAddr) {
+fn greet(say: &Say, ready: &Ready, base: &str) {
     tell(say, &ready.warnings);
     for spec in &ready.endpoints {
         let name = &spec.endpoint.name;
-        let uri = format!("http://{data}/api/v1/endpoint/{name}/score");
+        let uri = format!("{base}/api/v1/endpoint/{name}/score");
         let key = ready.new_keys.iter().find(|(endpoint, _)| endpoint == name).map(|(_, key)| key);
         say(&format!("endpoint  {name}"));
         say(&format!("  scoring  {uri}"));

@@ -7,6 +7,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::{
     ending::{Running, StopSignals, end_early},
+    https,
     source::Source,
     view::{Rooms, router_name, started},
 };
@@ -17,7 +18,7 @@ use crate::{
     domain::{Catalog, CatalogSink, Decision, Signal, SignalSink},
     lifecycle::{Lifecycle, Phase},
     platform::{Orders, Platform},
-    proxy::{Listeners, Proxy, Workers},
+    proxy::{Door, Listeners, Proxy, Secure, Workers},
     replica::{AllHere, Registry},
     telemetry::{AccessLog, DecisionLog, Metrics},
 };
@@ -28,6 +29,13 @@ const SIGNALS_MAX: usize = 4096;
 
 /// Tells a person something, a line at a time.
 pub type Say = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// Where clients and operators come in.
+struct Sockets {
+    plain: Listeners,
+    secure: Option<Secure>,
+    admin: tokio::net::TcpListener,
+}
 
 /// Everything that is made before anything runs.
 struct Parts {
@@ -55,7 +63,9 @@ pub async fn run(mut config: RouterConfig, say: Say) -> anyhow::Result<()> {
     bound_connections(&mut config);
     let mut stop = StopSignals::listen().context("cannot listen for signals")?;
     let source = Source::open(&config, &say)?;
-    let listeners = Listeners::bind(config.data, config.workers)?;
+    let metrics = Metrics::new();
+    let secure = https::open(&mut config, &metrics)?;
+    let listeners = Listeners::bind(Door::Plain, config.data, config.workers)?;
     let data = listeners.address();
     let admin_listener = tokio::net::TcpListener::bind(config.admin)
         .await
@@ -64,10 +74,12 @@ pub async fn run(mut config: RouterConfig, say: Say) -> anyhow::Result<()> {
             config.admin
         ))?;
     let admin_address = admin_listener.local_addr()?;
-    let parts = Parts::make(&config, say)?;
-    source.greet(&parts.say, data, admin_address);
+    let parts = Parts::make(&config, metrics, say)?;
+    let base = https::greet(&parts.say, config.proxy.plain, data, secure.as_ref());
+    source.greet(&parts.say, &base, admin_address);
     let lifecycle = parts.lifecycle.clone();
-    let begun = parts.begin(&config, source, listeners, admin_listener);
+    let sockets = Sockets { plain: listeners, secure, admin: admin_listener };
+    let begun = parts.begin(&config, source, sockets);
     let running = tokio::select! {
         running = Box::pin(begun) => running?,
         // Waiting for an API server that is away must not keep the process from ending.
@@ -78,9 +90,8 @@ pub async fn run(mut config: RouterConfig, say: Say) -> anyhow::Result<()> {
 }
 
 impl Parts {
-    fn make(config: &RouterConfig, say: Say) -> anyhow::Result<Self> {
+    fn make(config: &RouterConfig, metrics: Arc<Metrics>, say: Say) -> anyhow::Result<Self> {
         let lifecycle = Lifecycle::new();
-        let metrics = Metrics::new();
         let access_log = match config.access_log {
             Some(format) => AccessLog::start(format, Box::new(std::io::stdout()), &metrics)?,
             None => AccessLog::off(),
@@ -126,10 +137,14 @@ impl Parts {
         self,
         config: &RouterConfig,
         source: Source,
-        listeners: Listeners,
-        admin_listener: tokio::net::TcpListener,
+        sockets: Sockets,
     ) -> anyhow::Result<Running> {
-        let data_address = listeners.address();
+        let Sockets { plain, secure, admin: admin_listener } = sockets;
+        let data_address = plain.address();
+        let tls = secure.as_ref().map(|secure| Arc::clone(&secure.tls));
+        if let Some(tls) = &tls {
+            https::follow(&self.lifecycle, tls);
+        }
         let catalog = self.catalog.subscribe();
         let sink = self.catalog_sink();
         let load = Arc::clone(&self.registry) as _;
@@ -153,6 +168,7 @@ impl Parts {
             driver: DriverHandle::clone(&driver),
             platform: Arc::clone(&begun.platform),
             lifecycle: self.lifecycle.clone(),
+            tls,
             router: RouterView {
                 name: router_name(),
                 version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -172,7 +188,7 @@ impl Parts {
         };
         self.lifecycle.spawn("admin", admin::serve(admin_listener, state));
         self.lifecycle.wait_until_ready().await;
-        let workers = Workers::start(&self.proxy, listeners)?;
+        let workers = Workers::start(&self.proxy, plain, secure)?;
         Ok(Running {
             lifecycle: self.lifecycle,
             workers,

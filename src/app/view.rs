@@ -8,11 +8,12 @@ use std::{
 use tokio::sync::watch;
 
 use crate::{
-    admin::{ReplicaView, RouterView, View},
+    admin::{CertificateView, ReplicaView, RouterView, View},
     control::DriverHandle,
     domain::{Catalog, LoadSource, VersionKey, VersionLoad},
     lifecycle::Lifecycle,
     platform::Platform,
+    proxy::Tls,
     replica::Registry,
 };
 
@@ -23,6 +24,8 @@ pub(super) struct Rooms {
     pub(super) driver: DriverHandle,
     pub(super) platform: Arc<dyn Platform>,
     pub(super) lifecycle: Lifecycle,
+    /// Where HTTPS is served.
+    pub(super) tls: Option<Arc<Tls>>,
     pub(super) router: RouterView,
 }
 
@@ -69,6 +72,17 @@ impl View for Rooms {
 
     fn catalog_age(&self) -> Duration {
         self.platform.source_age()
+    }
+
+    fn certificates(&self) -> Vec<CertificateView> {
+        let all = self.tls.as_ref().map(|tls| tls.certificates()).unwrap_or_default();
+        all.into_iter()
+            .map(|status| CertificateView {
+                name: status.name,
+                expires: status.expires,
+                refused: status.refused,
+            })
+            .collect()
     }
 
     fn router(&self) -> RouterView {

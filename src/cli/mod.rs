@@ -10,6 +10,7 @@ mod import;
 pub mod operator;
 pub mod replica_step;
 mod router;
+mod tls;
 pub mod validate;
 mod yaml;
 

@@ -11,7 +11,7 @@ use std::{
 use anyhow::Context;
 use clap::Args;
 
-use super::cluster::ClusterArgs;
+use super::{cluster::ClusterArgs, tls::TlsArgs};
 use crate::{
     app,
     config::{
@@ -74,6 +74,8 @@ pub(super) struct RouterArgs {
     /// assume that
     #[arg(long, env = "MODELWAY_REUSE_RETRY_LIMIT", value_parser = humantime::parse_duration)]
     reuse_retry_limit: Option<Duration>,
+    #[command(flatten, next_help_heading = "HTTPS")]
+    tls: TlsArgs,
 }
 
 /// What only `serve` has.
@@ -180,6 +182,8 @@ fn config(
         anyhow::bail!("workers must be 1 to {WORKERS_MAX}, not {workers}");
     }
     let kubernetes = cluster.settings(&file, app::router_name());
+    let address = args.address.or(file.address).unwrap_or(defaults.address);
+    let https = args.tls.settings(&file, address)?;
     let files = if args.file.is_empty() { file.files } else { args.file };
     if files.is_empty() && defaults.needs_files && kubernetes.is_none() {
         anyhow::bail!(
@@ -199,7 +203,6 @@ fn config(
         .reuse_retry_limit
         .or(duration(file.reuse_retry_limit))
         .unwrap_or(proxy.reuse_retry_limit);
-    let address = args.address.or(file.address).unwrap_or(defaults.address);
     let admin_address =
         args.admin_address.or(file.admin_address).or(defaults.admin_address).unwrap_or(address);
     let access_log = args.access_log.map(|switch| switch == Switch::On).or(file.access_log);
@@ -207,6 +210,7 @@ fn config(
     Ok(RouterConfig {
         files,
         kubernetes,
+        https,
         data: SocketAddr::new(address, args.port.or(file.port).unwrap_or(DATA_PORT)),
         admin: SocketAddr::new(
             admin_address,

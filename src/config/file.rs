@@ -37,6 +37,22 @@ pub struct RouterFile {
     pub connections_max: Option<usize>,
     /// A reused connection that closes within this time did not start the request.
     pub reuse_retry_limit: Option<DurationText>,
+    /// Port for clients by HTTPS.
+    pub tls_port: Option<u16>,
+    /// File with the certificate and its chain.
+    pub tls_cert: Option<PathBuf>,
+    /// File with its private key.
+    pub tls_key: Option<PathBuf>,
+    /// Folders with a certificate and its key each.
+    pub tls_dirs: Vec<PathBuf>,
+    /// File with the authorities of clients' certificates.
+    pub tls_client_ca: Option<PathBuf>,
+    /// Whether clients without a certificate are refused: require or optional.
+    pub tls_client_auth: Option<String>,
+    /// What becomes of requests without TLS: serve, redirect or refuse.
+    pub plain: Option<String>,
+    /// The port of HTTPS in redirects.
+    pub redirect_port: Option<u16>,
     /// Whether endpoints are objects of a Kubernetes cluster.
     pub kubernetes: bool,
     /// Namespaces whose endpoints are served.

@@ -19,6 +19,8 @@ use crate::{
 
 /// Where clients come in.
 pub const DATA_PORT: u16 = 8080;
+/// Where clients come in by HTTPS.
+pub const TLS_PORT: u16 = 8443;
 /// Where health, metrics and the admin API are.
 pub const ADMIN_PORT: u16 = 9001;
 /// The Lease that says which router scales.
@@ -44,6 +46,8 @@ pub struct RouterConfig {
     pub kubernetes: Option<kubernetes::Settings>,
     /// Where clients come in.
     pub data: SocketAddr,
+    /// HTTPS, where it is served.
+    pub https: Option<HttpsConfig>,
     /// Where the admin port is.
     pub admin: SocketAddr,
     /// Data-plane threads.
@@ -59,4 +63,15 @@ pub struct RouterConfig {
     pub access_log: Option<LogFormat>,
     /// Where the output of replica processes goes.
     pub replica_output: Output,
+}
+
+/// HTTPS of one router.
+#[derive(Debug, Clone)]
+pub struct HttpsConfig {
+    /// Where clients come in by it.
+    pub address: SocketAddr,
+    /// The certificates.
+    pub tls: proxy::TlsSettings,
+    /// What becomes of requests without it. Port 0 of a redirect stands for the one that is bound.
+    pub plain: proxy::Plain,
 }

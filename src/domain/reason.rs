@@ -22,6 +22,10 @@ pub enum Reason {
     CredentialInvalid,
     /// TRACE or CONNECT.
     MethodNotAllowed,
+    /// A request without TLS was sent to HTTPS.
+    Redirected,
+    /// Requests without TLS are refused.
+    HttpsRequired,
     /// The request target is too long.
     TargetTooLong,
     /// The header block is too large or has too many fields.
@@ -54,7 +58,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, for tables and tests.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 25] = [
         Self::Model,
         Self::MalformedRequest,
         Self::InvalidPath,
@@ -64,6 +68,8 @@ impl Reason {
         Self::CredentialMissing,
         Self::CredentialInvalid,
         Self::MethodNotAllowed,
+        Self::Redirected,
+        Self::HttpsRequired,
         Self::TargetTooLong,
         Self::HeadersTooLarge,
         Self::PayloadTooLarge,
@@ -92,6 +98,8 @@ impl Reason {
             Self::CredentialMissing => "credential_missing",
             Self::CredentialInvalid => "credential_invalid",
             Self::MethodNotAllowed => "method_not_allowed",
+            Self::Redirected => "redirected",
+            Self::HttpsRequired => "https_required",
             Self::TargetTooLong => "target_too_long",
             Self::HeadersTooLarge => "headers_too_large",
             Self::PayloadTooLarge => "payload_too_large",

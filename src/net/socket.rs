@@ -36,7 +36,7 @@ pub struct Socket {
 }
 
 /// The side of a [`Socket`] that a connection owns.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct SocketIo(pub Arc<Socket>);
 
 impl Socket {

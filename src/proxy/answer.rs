@@ -62,6 +62,9 @@ pub(crate) fn refuse(error: &ProxyError, manner: &Manner<'_>) -> Response<Reply>
     if matches!(error, ProxyError::RequestTimeout { .. }) {
         headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
     }
+    if let ProxyError::Redirected(location) = error {
+        headers.insert(header::LOCATION, location.clone());
+    }
     if matches!(error, ProxyError::Method(_)) {
         headers.insert(
             header::ALLOW,

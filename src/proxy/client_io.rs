@@ -28,13 +28,11 @@ use tokio::{
 use super::{
     answer::raw_answer,
     head,
+    link::Link,
     raw_head::{RawFault, RawHeads, Where},
     settings::Settings,
 };
-use crate::{
-    domain::Reason,
-    net::{Alarm, Socket, SocketIo},
-};
+use crate::{domain::Reason, net::Alarm};
 
 /// In place of the time since when a connection does what it does: nobody has asked yet. Reading
 /// the clock is left to the first who does, because most requests are over before anyone asks.
@@ -146,6 +144,11 @@ impl ClientState {
         self.0.late_head.load(Ordering::Relaxed)
     }
 
+    /// Whether every byte of every answer has left.
+    pub(crate) fn is_clean(&self) -> bool {
+        self.0.clean.load(Ordering::Relaxed)
+    }
+
     /// What was wrong with a head that hyper did not get to see.
     pub(crate) fn raw_fault(&self) -> Option<RawFault> {
         *self.0.raw_fault.lock()
@@ -173,7 +176,7 @@ impl Drop for InProgress {
 /// What hyper reads from and writes to.
 #[derive(Debug)]
 pub(crate) struct ClientIo {
-    io: SocketIo,
+    io: Link,
     state: ClientState,
     /// Bytes read to tell the protocol.
     prefix: Bytes,
@@ -192,14 +195,9 @@ pub(crate) struct ClientIo {
 }
 
 impl ClientIo {
-    pub(crate) fn new(
-        socket: Arc<Socket>,
-        state: ClientState,
-        prefix: Bytes,
-        settings: &Settings,
-    ) -> Self {
+    pub(crate) fn new(io: Link, state: ClientState, prefix: Bytes, settings: &Settings) -> Self {
         Self {
-            io: SocketIo(socket),
+            io,
             state,
             prefix,
             heads: RawHeads::default(),
@@ -254,7 +252,11 @@ impl ClientIo {
     }
 
     fn poll_write_clock(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
-        let since = *self.write_waits_since.get_or_insert_with(Instant::now);
+        let mut since = *self.write_waits_since.get_or_insert_with(Instant::now);
+        if let Some(progress) = self.io.since_progress() {
+            // The layer below takes much at once and lets it out bit by bit.
+            since = Instant::now().checked_sub(progress).map_or(since, |wrote| wrote.max(since));
+        }
         ready!(self.write_alarm.poll(since + self.write_stall_limit, cx));
         Poll::Ready(io::ErrorKind::TimedOut.into())
     }
@@ -290,13 +292,23 @@ impl ClientIo {
         cx: &mut Context<'_>,
         first: &[u8],
         length: usize,
-        write: impl FnOnce(&mut SocketIo, &mut Context<'_>) -> Poll<io::Result<usize>>,
+        write: impl FnOnce(&mut Link, &mut Context<'_>) -> Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
         if self.pending.is_empty() && self.replaces(first) {
             return Poll::Ready(Ok(length));
         }
         ready!(self.poll_pending(cx))?;
-        match write(&mut self.io, cx) {
+        let written = write(&mut self.io, cx);
+        self.clocked(written, cx)
+    }
+
+    /// A step of writing under the clock of a client that does not read.
+    fn clocked<T>(
+        &mut self,
+        step: Poll<io::Result<T>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<T>> {
+        match step {
             Poll::Ready(done) => {
                 self.write_waits_since = None;
                 Poll::Ready(done)
@@ -360,6 +372,10 @@ impl AsyncWrite for ClientIo {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_pending(cx))?;
+        if self.io.is_secured() {
+            let flushed = Pin::new(&mut self.io).poll_flush(cx);
+            ready!(self.clocked(flushed, cx))?;
+        }
         if self.state.doing() != Doing::Busy {
             self.state.0.clean.store(true, Ordering::Relaxed);
         }
@@ -371,6 +387,7 @@ impl AsyncWrite for ClientIo {
         if self.state.has_last_words() {
             return Poll::Ready(Ok(()));
         }
-        Pin::new(&mut self.io).poll_shutdown(cx)
+        let shut = Pin::new(&mut self.io).poll_shutdown(cx);
+        self.clocked(shut, cx)
     }
 }

@@ -17,12 +17,16 @@ use super::{
     error::ProxyError,
     forward::forwarded_for,
     journey,
+    link::Link,
+    listener::Door,
+    routes::Proxy,
     settings::HEAD_BYTES_MAX,
+    tls::{self, Protocol},
     worker::Worker,
 };
 use crate::{
     lifecycle::Phase,
-    net::{Socket, SocketIo},
+    net::Socket,
     telemetry::{EndpointMetrics, Open},
     upstream::LocalExecutor,
 };
@@ -46,6 +50,8 @@ const IDLE_CHECK_EVERY: Duration = Duration::from_secs(1);
 const GOAWAY_GRACE: Duration = Duration::from_secs(5);
 /// How long a connection that was just accepted may take to say something when the router closes.
 const CLOSING_GRACE: Duration = Duration::from_millis(100);
+/// The same by HTTPS: before the first word there are up to three round trips of a handshake.
+const CLOSING_GRACE_SECURE: Duration = Duration::from_millis(500);
 /// How long a connection is still read when the router closes: a request that is in the kernel
 /// already must be found before the connection is called idle.
 const LAST_READ: Duration = Duration::from_millis(20);
@@ -60,36 +66,68 @@ pub(crate) struct Client {
     pub(crate) state: ClientState,
     /// Its address as replicas are told it.
     pub(crate) forwarded_for: HeaderValue,
+    /// Whether it came by HTTPS.
+    pub(crate) secured: bool,
 }
 
 impl Client {
-    fn new(worker: Rc<Worker>, socket: Arc<Socket>, state: ClientState) -> Rc<Self> {
+    fn new(worker: Rc<Worker>, link: &Link, state: ClientState) -> Rc<Self> {
+        let socket = Arc::clone(link.socket());
         let forwarded_for = forwarded_for(socket.peer());
-        Rc::new(Self { worker, socket, state, forwarded_for })
+        Rc::new(Self { worker, socket, state, forwarded_for, secured: link.is_secured() })
     }
 }
 
 /// Serves a connection to its end.
-pub(super) async fn serve(worker: Rc<Worker>, stream: TcpStream) {
+pub(super) async fn serve(worker: Rc<Worker>, stream: TcpStream, door: Door) {
     let Ok(socket) = Socket::new(stream) else { return };
     let lifecycle = worker.proxy.lifecycle.clone();
-    let limit = worker.proxy.settings.silence_limit;
-    let detected = tokio::select! {
-        detected = tokio::time::timeout(limit, detect(&socket)) => detected,
-        // Who has been accepted has perhaps sent a request already; who is silent has not.
-        () = after(lifecycle.reached(Phase::Closing), CLOSING_GRACE) => return,
+    let grace = match door {
+        Door::Plain => CLOSING_GRACE,
+        Door::Secure => CLOSING_GRACE_SECURE,
     };
-    match detected {
+    let greeted = tokio::select! {
+        greeted = greet(&worker, socket, door) => greeted,
+        // Who has been accepted has perhaps sent a request already; who is silent has not.
+        () = after(lifecycle.reached(Phase::Closing), grace) => return,
+    };
+    match greeted {
         // Boxed, because every HTTP/1 connection would carry the room for it.
-        Ok(Some((prefix, true))) => Box::pin(serve_http2(worker, socket, prefix)).await,
-        Ok(Some((prefix, false))) => serve_http1(worker, socket, prefix).await,
-        Ok(None) | Err(_) => {}
+        Some((link, prefix, true)) => Box::pin(serve_http2(worker, link, prefix)).await,
+        Some((link, prefix, false)) => serve_http1(worker, link, prefix).await,
+        None => {}
     }
 }
 
+/// What a client has to say before its first request: its handshake, where there is one, and which
+/// protocol it speaks (`true`: HTTP/2). `None`: nothing came of it.
+async fn greet(worker: &Worker, socket: Arc<Socket>, door: Door) -> Option<(Link, Bytes, bool)> {
+    let Proxy { settings, metrics, unrouted, .. } = &*worker.proxy;
+    let (mut link, agreed) = match door {
+        Door::Plain => (Link::plain(socket), Protocol::Unsaid),
+        Door::Secure => {
+            let (tls, limit) = (worker.tls.as_ref()?, settings.handshake_limit);
+            let (stream, agreed) =
+                Box::pin(tls::handshake(tls, &socket, limit, metrics, unrouted)).await?;
+            (Link::secured(stream), agreed)
+        }
+    };
+    let detected = tokio::time::timeout(settings.silence_limit, detect(&mut link)).await;
+    let Some((prefix, is_http2)) = detected.ok().flatten() else {
+        link.say_end();
+        return None;
+    };
+    let is_http2 = match agreed {
+        Protocol::Http1 => false,
+        // Whoever has agreed and then says something else is told so in the words of HTTP/2.
+        Protocol::Http2 => true,
+        Protocol::Unsaid => is_http2,
+    };
+    Some((link, prefix, is_http2))
+}
+
 /// Reads until the bytes are the HTTP/2 preface or cannot become it. `None`: the peer has closed.
-async fn detect(socket: &Arc<Socket>) -> Option<(Bytes, bool)> {
-    let mut io = SocketIo(Arc::clone(socket));
+async fn detect(link: &mut Link) -> Option<(Bytes, bool)> {
     let mut prefix = Vec::with_capacity(PREFACE.len());
     while PREFACE.starts_with(&prefix) {
         if prefix.len() == PREFACE.len() {
@@ -97,21 +135,21 @@ async fn detect(socket: &Arc<Socket>) -> Option<(Bytes, bool)> {
         }
         let mut piece = [0_u8; PREFACE.len()];
         let room = piece.get_mut(..PREFACE.len() - prefix.len())?;
-        let count = io.read(room).await.ok().filter(|count| *count > 0)?;
+        let count = link.read(room).await.ok().filter(|count| *count > 0)?;
         prefix.extend_from_slice(room.get(..count)?);
     }
     Some((prefix.into(), false))
 }
 
-async fn serve_http1(worker: Rc<Worker>, socket: Arc<Socket>, prefix: Bytes) {
+async fn serve_http1(worker: Rc<Worker>, link: Link, prefix: Bytes) {
     let metrics = Arc::clone(&worker.proxy.metrics);
     let _open = Open::count(&metrics.connections.http1);
     let state = ClientState::new(Doing::Head);
     let settings = &worker.proxy.settings;
-    let io = ClientIo::new(Arc::clone(&socket), state.clone(), prefix, settings);
+    let io = ClientIo::new(link.clone(), state.clone(), prefix, settings);
     let lifecycle = worker.proxy.lifecycle.clone();
     let unrouted = Arc::clone(&worker.proxy.unrouted);
-    let client = Client::new(worker, Arc::clone(&socket), state.clone());
+    let client = Client::new(worker, &link, state.clone());
     let connection = http1::Builder::new()
         .half_close(true)
         .header_read_timeout(None)
@@ -132,16 +170,23 @@ async fn serve_http1(worker: Rc<Worker>, socket: Arc<Socket>, prefix: Bytes) {
             drop(connection.as_mut().await);
         }
     }
-    last_words(&state, &socket, &unrouted);
+    last_words(&state, &link, &unrouted);
     // After an upgrade the bytes are the tunnel's.
-    if !state.is_other() && !socket.is_quiet() {
+    if state.is_other() {
+        return;
+    }
+    if state.is_clean() {
+        link.say_end();
+    }
+    let socket = link.socket();
+    if !socket.is_quiet() {
         socket.shutdown_write();
         drop(tokio::time::timeout(FAREWELL, socket.discard()).await);
     }
 }
 
 /// Says why a connection ends, where hyper could not.
-fn last_words(state: &ClientState, socket: &Socket, unrouted: &EndpointMetrics) {
+fn last_words(state: &ClientState, link: &Link, unrouted: &EndpointMetrics) {
     let error = if state.head_was_late() {
         ProxyError::ClientTimeout("the head was not complete in time")
     } else if let Some(fault) = state.raw_fault() {
@@ -153,18 +198,19 @@ fn last_words(state: &ClientState, socket: &Socket, unrouted: &EndpointMetrics) 
         return;
     };
     unrouted.rejected(error.reason());
-    // What does not fit into an empty socket buffer would not be read by such a client.
-    drop(socket.write_now(&raw_answer(&error)));
-    socket.shutdown_write();
+    link.write_now(&raw_answer(&error));
+    link.say_end();
+    link.socket().shutdown_write();
 }
 
-async fn serve_http2(worker: Rc<Worker>, socket: Arc<Socket>, prefix: Bytes) {
+async fn serve_http2(worker: Rc<Worker>, link: Link, prefix: Bytes) {
     let metrics = Arc::clone(&worker.proxy.metrics);
     let _open = Open::count(&metrics.connections.http2);
     let state = ClientState::new(Doing::Other);
     let settings = &worker.proxy.settings;
     let idle_limit = settings.idle_limit;
-    let io = ClientIo::new(Arc::clone(&socket), state.clone(), prefix, settings);
+    let client = Client::new(Rc::clone(&worker), &link, state.clone());
+    let io = ClientIo::new(link, state.clone(), prefix, settings);
     let mut builder = http2::Builder::new(LocalExecutor);
     builder
         .timer(TokioTimer::new())
@@ -176,7 +222,6 @@ async fn serve_http2(worker: Rc<Worker>, socket: Arc<Socket>, prefix: Bytes) {
         .keep_alive_interval(PING_EVERY)
         .keep_alive_timeout(PING_TIMEOUT);
     let lifecycle = worker.proxy.lifecycle.clone();
-    let client = Client::new(worker, socket, state.clone());
     let connection = builder.serve_connection(
         TokioIo::new(io),
         service_fn(move |request| journey::handle(request, Rc::clone(&client))),

@@ -7,7 +7,7 @@
 
 use std::borrow::Cow;
 
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
 
 use crate::{
     auth,
@@ -53,6 +53,15 @@ pub(crate) enum ProxyError {
     /// TRACE or CONNECT.
     #[error("method {0} is not served")]
     Method(http::Method),
+    /// Without TLS; the answer says where to go.
+    #[error("this address is served by HTTPS: {}", .0.to_str().unwrap_or_default())]
+    Redirected(HeaderValue),
+    /// Without TLS, which is not served.
+    #[error("{}", https_required(*exposed))]
+    HttpsRequired {
+        /// Whether a credential came in the clear.
+        exposed: bool,
+    },
     /// The request target is too long.
     #[error("the request target is over the limit of {limit} bytes")]
     TargetTooLong {
@@ -145,6 +154,8 @@ impl ProxyError {
                 auth::Refusal::Malformed | auth::Refusal::Wrong | auth::Refusal::Token(_),
             ) => Reason::CredentialInvalid,
             Self::Method(_) => Reason::MethodNotAllowed,
+            Self::Redirected(_) => Reason::Redirected,
+            Self::HttpsRequired { .. } => Reason::HttpsRequired,
             Self::TargetTooLong { .. } => Reason::TargetTooLong,
             Self::HeadersTooLarge { .. } => Reason::HeadersTooLarge,
             Self::PayloadTooLarge { .. } => Reason::PayloadTooLarge,
@@ -179,6 +190,8 @@ impl ProxyError {
             | Self::Version { .. }
             | Self::Credential(_)
             | Self::Method(_)
+            | Self::Redirected(_)
+            | Self::HttpsRequired { .. }
             | Self::TargetTooLong { .. }
             | Self::HeadersTooLarge { .. }
             | Self::PayloadTooLarge { .. }
@@ -202,6 +215,15 @@ impl ProxyError {
     }
 }
 
+fn https_required(exposed: bool) -> &'static str {
+    if exposed {
+        "this address is served by HTTPS only, and the credential of this request was sent in the \
+         clear: replace it, and begin the address with https://"
+    } else {
+        "this address is served by HTTPS only; begin it with https://"
+    }
+}
+
 /// The status for each reason, as azureml-fe answers on Kubernetes.
 pub(crate) fn status_of(reason: Reason) -> StatusCode {
     match reason {
@@ -212,6 +234,8 @@ pub(crate) fn status_of(reason: Reason) -> StatusCode {
         }
         Reason::CredentialMissing | Reason::CredentialInvalid => StatusCode::UNAUTHORIZED,
         Reason::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+        Reason::Redirected => StatusCode::PERMANENT_REDIRECT,
+        Reason::HttpsRequired => StatusCode::FORBIDDEN,
         Reason::TargetTooLong => StatusCode::URI_TOO_LONG,
         Reason::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         Reason::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -242,6 +266,7 @@ pub(crate) fn grpc_status_of(error: &ProxyError) -> u8 {
         | Reason::TargetTooLong => 3,
         Reason::NoRoute => 12,
         Reason::EndpointNotFound | Reason::VersionNotFound => 5,
+        Reason::Redirected | Reason::HttpsRequired => 7,
         Reason::CredentialMissing | Reason::CredentialInvalid => 16,
         Reason::HeadersTooLarge | Reason::PayloadTooLarge => 8,
         Reason::ClientTimeout | Reason::RequestTimeout => 4,

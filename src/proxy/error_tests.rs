@@ -31,6 +31,9 @@ fn samples() -> Vec<ProxyError> {
         ProxyError::Credential(auth::Refusal::Wrong),
         ProxyError::Credential(auth::Refusal::Token(auth::TokenFault::Expired)),
         ProxyError::Method(http::Method::TRACE),
+        ProxyError::Redirected(http::HeaderValue::from_static("https://a/")),
+        ProxyError::HttpsRequired { exposed: false },
+        ProxyError::HttpsRequired { exposed: true },
         ProxyError::TargetTooLong { limit: 1 },
         ProxyError::HeadersTooLarge { bytes: 1, fields: 1 },
         ProxyError::PayloadTooLarge { limit: 1 },
@@ -60,6 +63,7 @@ fn fault(reason: Reason) -> &'static str {
         | Reason::CredentialMissing
         | Reason::CredentialInvalid
         | Reason::MethodNotAllowed
+        | Reason::HttpsRequired
         | Reason::TargetTooLong
         | Reason::HeadersTooLarge
         | Reason::PayloadTooLarge
@@ -70,7 +74,7 @@ fn fault(reason: Reason) -> &'static str {
         | Reason::ReplicaInvalid
         | Reason::RequestTimeout => "replica",
         Reason::QueueFull | Reason::QueueTimeout | Reason::NoReadyReplicas => "capacity",
-        Reason::Draining => "nobody",
+        Reason::Draining | Reason::Redirected => "nobody",
         Reason::Internal => "router",
     }
 }

@@ -40,6 +40,8 @@ pub(crate) struct Outgoing<'a> {
     pub(crate) authority: &'a HeaderValue,
     /// Where the client's connection comes from, as [`forwarded_for`] says it.
     pub(crate) peer: &'a HeaderValue,
+    /// Whether the client came by HTTPS.
+    pub(crate) secured: bool,
     /// The ids of the request.
     pub(crate) identity: &'a Identity,
     /// What kind of exchange it is.
@@ -104,7 +106,8 @@ fn set_target(request: &mut Request<()>, out: &Outgoing<'_>) -> Result<(), Proxy
 fn add_forwarded(headers: &mut HeaderMap, out: &Outgoing<'_>) {
     headers.insert(FORWARDED_HOST, out.authority.clone());
     headers.insert(header::HOST, out.authority.clone());
-    headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
+    let scheme = if out.secured { "https" } else { "http" };
+    headers.insert(FORWARDED_PROTO, HeaderValue::from_static(scheme));
     headers.insert(FORWARDED_FOR, out.peer.clone());
     headers.append(header::VIA, HeaderValue::from_static("1.1 modelway"));
 }
@@ -213,6 +216,7 @@ mod tests {
             path: PathAndQuery::from_static("/score?a=b"),
             authority: &HeaderValue::from_static("models.example:8080"),
             peer: &forwarded_for(([192, 0, 2, 7], 4711).into()),
+            secured: false,
             identity: &identity,
             kind,
             forward_credentials: false,

@@ -203,6 +203,9 @@ fn decide(
     head::check(parts)?;
     let authority = head::authority(parts)?;
     routing::check_path(parts.uri.path())?;
+    if !client.secured {
+        client.worker.proxy.settings.plain.admit(parts, &authority, asked.kind)?;
+    }
     let routes = client.worker.proxy.routes.load();
     let (live, rest) = locate(parts, &authority, asked.kind, &routes)?;
     record.endpoint = Some(Arc::clone(live));
@@ -368,6 +371,7 @@ fn outgoing_head(
         path: decided.path.clone(),
         authority: &decided.authority,
         peer: &client.forwarded_for,
+        secured: client.secured,
         identity: &asked.identity,
         kind: asked.kind,
         forward_credentials: decided.version.endpoint().forward_credentials,

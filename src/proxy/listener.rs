@@ -26,10 +26,29 @@ const FULL_PAUSE: Duration = Duration::from_millis(10);
 
 /// Why no listener could be had.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address} (choose another with --port; 0 finds a free one)")]
+#[error("cannot listen on {address} (choose another with {}; 0 finds a free one)", door.flag())]
 pub struct BindError {
     address: SocketAddr,
+    door: Door,
     source: io::Error,
+}
+
+/// Which way clients come in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    /// Plain HTTP.
+    Plain,
+    /// HTTPS.
+    Secure,
+}
+
+impl Door {
+    fn flag(self) -> &'static str {
+        match self {
+            Self::Plain => "--port",
+            Self::Secure => "--tls-port",
+        }
+    }
 }
 
 /// Bound listening sockets of one address.
@@ -42,8 +61,8 @@ pub struct Listeners {
 impl Listeners {
     /// Binds `count` sockets to one address; port 0 finds a free one. `SO_REUSEPORT` lets the
     /// kernel spread connections over them, so that no thread hands a connection to another.
-    pub fn bind(address: SocketAddr, count: usize) -> Result<Self, BindError> {
-        let failed = |source| BindError { address, source };
+    pub fn bind(door: Door, address: SocketAddr, count: usize) -> Result<Self, BindError> {
+        let failed = |source| BindError { address, door, source };
         if address.port() != 0 {
             // Without this, a second router of the same user would silently share the port.
             drop(socket(address, false).map_err(failed)?);
@@ -79,18 +98,18 @@ fn socket(address: SocketAddr, shared: bool) -> io::Result<StdListener> {
 
 /// Accepts until the process closes, then takes what the kernel has accepted already: closing the
 /// socket would reset those clients.
-pub(super) async fn accept(worker: Rc<Worker>, listener: TcpListener) {
+pub(super) async fn accept(worker: Rc<Worker>, listener: TcpListener, door: Door) {
     let mut pause = ACCEPT_PAUSE_MIN;
     loop {
         tokio::select! {
             biased;
             () = worker.proxy.lifecycle.reached(Phase::Closing) => break,
-            () = accept_one(&worker, &listener, &mut pause) => {}
+            () = accept_one(&worker, &listener, door, &mut pause) => {}
         }
     }
     let rest = async {
         for _ in 0..BACKLOG {
-            accept_one(&worker, &listener, &mut pause).await;
+            accept_one(&worker, &listener, door, &mut pause).await;
         }
     };
     // Without a budget: what the kernel holds is taken in one go, however much it is.
@@ -98,7 +117,7 @@ pub(super) async fn accept(worker: Rc<Worker>, listener: TcpListener) {
     drop(tokio::time::timeout(REST_LIMIT, rest).await);
 }
 
-async fn accept_one(worker: &Rc<Worker>, listener: &TcpListener, pause: &mut Duration) {
+async fn accept_one(worker: &Rc<Worker>, listener: &TcpListener, door: Door, pause: &mut Duration) {
     let count = &worker.proxy.connections;
     while count.load(Ordering::Relaxed) >= worker.proxy.settings.connections_max {
         tokio::time::sleep(FULL_PAUSE).await;
@@ -109,7 +128,7 @@ async fn accept_one(worker: &Rc<Worker>, listener: &TcpListener, pause: &mut Dur
             let counted = Counted::new(worker);
             let worker = Rc::clone(worker);
             tokio::task::spawn_local(async move {
-                serve(worker, stream).await;
+                serve(worker, stream, door).await;
                 drop(counted);
             });
         }

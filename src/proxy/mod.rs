@@ -22,18 +22,26 @@ mod grpc;
 mod head;
 mod identity;
 mod journey;
+mod link;
 mod listener;
+mod plain;
 mod raw_head;
 mod record;
 mod reply;
 mod routes;
 mod settings;
 mod spare;
+mod tls;
 mod tunnel;
 mod upload;
 mod worker;
 
-pub use listener::{BindError, Listeners};
+pub use listener::{BindError, Door, Listeners};
+pub use plain::Plain;
 pub use routes::Proxy;
 pub use settings::Settings;
-pub use worker::Workers;
+pub use tls::{
+    CertificateStatus, ClientCertificates, PAIRS_MAX, PairSource, Tls, TlsFault, TlsSettings,
+    WARN_FROM, watch_expiry,
+};
+pub use worker::{Secure, Workers};

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::plain::Plain;
 use crate::upstream::PoolSettings;
 
 /// The largest header block: request line and fields (contract §12, "sizes").
@@ -18,6 +19,8 @@ pub(super) const REPLAY_BYTES_MAX: usize = 64 * 1024;
 pub struct Settings {
     /// A connection that says nothing is closed after this.
     pub silence_limit: Duration,
+    /// A TLS handshake must be complete this long after the connection was accepted.
+    pub handshake_limit: Duration,
     /// A request head must be complete this long after its first byte.
     pub head_limit: Duration,
     /// A request body may pause for this long.
@@ -37,6 +40,8 @@ pub struct Settings {
     pub connections_max: usize,
     /// Concurrent streams of one HTTP/2 client connection.
     pub streams_max: u32,
+    /// What becomes of requests without TLS.
+    pub plain: Plain,
     /// Connections to replicas.
     pub pool: PoolSettings,
 }
@@ -45,6 +50,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             silence_limit: Duration::from_secs(5),
+            handshake_limit: Duration::from_secs(5),
             head_limit: Duration::from_secs(10),
             body_stall_limit: Duration::from_secs(10),
             write_stall_limit: Duration::from_secs(30),
@@ -54,6 +60,7 @@ impl Default for Settings {
             reuse_retry_limit: Duration::from_millis(20),
             connections_max: 10_000,
             streams_max: 100,
+            plain: Plain::Serve,
             pool: PoolSettings::default(),
         }
     }
@@ -69,6 +76,7 @@ mod tests {
     fn the_limits_in_docs_are_those_in_force() {
         let Settings {
             silence_limit,
+            handshake_limit,
             head_limit,
             body_stall_limit,
             write_stall_limit,
@@ -78,6 +86,7 @@ mod tests {
             reuse_retry_limit,
             connections_max,
             streams_max,
+            plain,
             pool: PoolSettings { connect_timeout, idle_limit: pool_idle_limit },
         } = Settings::default();
         let time = |limit: Duration| humantime::format_duration(limit).to_string();
@@ -88,6 +97,7 @@ mod tests {
             ("fields of a request", format!("{HEAD_FIELDS_MAX} |")),
             ("request target", kib(TARGET_BYTES_MAX)),
             ("connection that says nothing", time(silence_limit)),
+            ("TLS handshake, from the connection on", time(handshake_limit)),
             ("head of a request, from its first byte", time(head_limit)),
             ("pause in the body of a request", time(body_stall_limit)),
             ("client that does not read its answer", time(write_stall_limit)),
@@ -100,6 +110,7 @@ mod tests {
             ("`reuseRetryLimit`", time(reuse_retry_limit)),
             ("`connectionsMax`", format!("{connections_max} |")),
         ];
+        assert_eq!(plain, Plain::Serve);
         for (what, value) in rows {
             let row = format!("| {what} | {value}");
             assert!(PAGE.contains(&row), "docs/configuration.md lacks `{row}`");

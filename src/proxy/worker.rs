@@ -5,8 +5,9 @@ use std::{io, rc::Rc, sync::Arc, thread::JoinHandle, time::Duration};
 use tokio::runtime::{Builder, LocalOptions};
 
 use super::{
-    listener::{Listeners, accept},
+    listener::{Door, Listeners, accept},
     routes::Proxy,
+    tls::Tls,
     upload::{Upload, UploadState},
 };
 use crate::{lifecycle::Phase, upstream::Pool};
@@ -19,6 +20,17 @@ const FAREWELL: Duration = Duration::from_millis(800);
 pub(crate) struct Worker {
     pub(crate) proxy: Arc<Proxy>,
     pub(crate) pool: Pool<Upload>,
+    /// The certificates, where HTTPS is served.
+    pub(super) tls: Option<Arc<Tls>>,
+}
+
+/// HTTPS: where it is served, and with what.
+#[derive(Debug)]
+pub struct Secure {
+    /// As many sockets as for plain HTTP.
+    pub listeners: Listeners,
+    /// The certificates.
+    pub tls: Arc<Tls>,
 }
 
 /// The running threads of the data plane.
@@ -27,15 +39,23 @@ pub struct Workers(Vec<JoinHandle<()>>);
 
 impl Workers {
     /// Starts one thread for each listener.
-    pub fn start(proxy: &Arc<Proxy>, listeners: Listeners) -> io::Result<Self> {
+    pub fn start(
+        proxy: &Arc<Proxy>,
+        listeners: Listeners,
+        secure: Option<Secure>,
+    ) -> io::Result<Self> {
+        let (secure, tls) = secure.map(|secure| (secure.listeners, secure.tls)).unzip();
+        let mut secure = secure.map(Listeners::into_inner).unwrap_or_default().into_iter();
         let threads = listeners
             .into_inner()
             .into_iter()
             .enumerate()
             .map(|(number, listener)| {
                 let proxy = Arc::clone(proxy);
+                let tls = tls.clone();
+                let sockets = Sockets { plain: listener, secure: secure.next() };
                 std::thread::Builder::new().name(format!("data-{number}")).spawn(move || {
-                    if let Err(error) = run(proxy, listener) {
+                    if let Err(error) = run(proxy, tls, sockets) {
                         tracing::error!(%error, "a data-plane thread could not start");
                     }
                 })
@@ -54,13 +74,25 @@ impl Workers {
     }
 }
 
-fn run(proxy: Arc<Proxy>, listener: std::net::TcpListener) -> io::Result<()> {
+/// The listening sockets of one thread.
+struct Sockets {
+    plain: std::net::TcpListener,
+    secure: Option<std::net::TcpListener>,
+}
+
+fn run(proxy: Arc<Proxy>, tls: Option<Arc<Tls>>, sockets: Sockets) -> io::Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
     runtime.block_on(async move {
-        let worker = Rc::new(Worker { pool: Pool::new(proxy.settings.pool), proxy });
+        let worker = Rc::new(Worker { pool: Pool::new(proxy.settings.pool), proxy, tls });
         let sweep = tokio::task::spawn_local(worker.pool.clone().sweep());
-        let listener = tokio::net::TcpListener::from_std(listener)?;
-        accept(Rc::clone(&worker), listener).await;
+        let plain = tokio::net::TcpListener::from_std(sockets.plain)?;
+        let secure = sockets.secure.map(tokio::net::TcpListener::from_std).transpose()?;
+        let secured = async {
+            if let Some(secure) = secure {
+                accept(Rc::clone(&worker), secure, Door::Secure).await;
+            }
+        };
+        tokio::join!(accept(Rc::clone(&worker), plain, Door::Plain), secured);
         farewell(&worker).await;
         sweep.abort();
         Ok(())

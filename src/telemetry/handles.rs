@@ -15,8 +15,8 @@ use crate::domain::{Direction, Name, Reason, VersionKey};
 
 /// The statuses of the router's own answers (contract §6, both error profiles), and 200, which
 /// gRPC errors and answers that broke off after their head carry.
-const OWN_CODES: [u16; 16] =
-    [200, 400, 401, 404, 405, 408, 413, 414, 424, 429, 431, 499, 500, 502, 503, 504];
+const OWN_CODES: [u16; 18] =
+    [200, 308, 400, 401, 403, 404, 405, 408, 413, 414, 424, 429, 431, 499, 500, 502, 503, 504];
 /// The label of a status that is not expected with its reason: it keeps the label set bounded.
 pub(super) const OTHER_CODE: &str = "other";
 const MODEL_CODE_MIN: u16 = 100;

@@ -119,6 +119,15 @@ series! {
     CONFIGURATION_REFUSALS = Kind::Counter, "modelway_configuration_refusals_total",
         &[], "changes",
         "Changes of the configuration that were refused; the last good one stayed in force.";
+    HANDSHAKES = Kind::Counter, "modelway_tls_handshakes_total",
+        &["result"], "handshakes",
+        "TLS handshakes with clients, by how they ended.";
+    CERTIFICATE_RELOADS = Kind::Counter, "modelway_certificate_reloads_total",
+        &["result"], "changes",
+        "Changes of certificate files: in force, or refused, and then those before stayed in force.";
+    CERTIFICATE_EXPIRY = Kind::Gauge, "modelway_certificate_expiry_timestamp_seconds",
+        &["name"], "seconds",
+        "When a certificate in force expires, in seconds since 1970; name is the first host it is for.";
 }
 
 /// The values of a label that is not a name of the catalog: closed lists, except `code`.
@@ -132,6 +141,8 @@ pub(super) fn label_values(label: &str) -> Vec<&'static str> {
         "direction" => super::handles::DIRECTIONS.map(super::handles::direction_word).to_vec(),
         "cause" => super::RetryCause::ALL.map(super::RetryCause::as_str).to_vec(),
         "protocol" => super::registry::PROTOCOLS.to_vec(),
+        "result" => super::tls::results(),
+        "name" => vec!["name of a certificate"],
         _ => Vec::new(),
     }
 }
@@ -160,6 +171,9 @@ pub(super) struct Families {
     pub(super) access_log_dropped: IntCounter,
     pub(super) request_panics: IntCounter,
     pub(super) configuration_refusals: IntCounter,
+    pub(super) handshakes: IntCounterVec,
+    pub(super) certificate_reloads: IntCounterVec,
+    pub(super) certificate_expiry: GaugeVec,
 }
 
 impl Families {
@@ -189,6 +203,9 @@ impl Families {
             access_log_dropped: single(&register(r, counters(&ACCESS_LOG_DROPPED))),
             request_panics: single(&register(r, counters(&REQUEST_PANICS))),
             configuration_refusals: single(&register(r, counters(&CONFIGURATION_REFUSALS))),
+            handshakes: register(r, counters(&HANDSHAKES)),
+            certificate_reloads: register(r, counters(&CERTIFICATE_RELOADS)),
+            certificate_expiry: register(r, gauges(&CERTIFICATE_EXPIRY)),
             registry,
         }
     }

@@ -19,6 +19,7 @@ mod logging;
 mod markdown;
 mod metrics;
 mod registry;
+mod tls;
 
 pub use access_log::{ACCESS_QUEUE_MAX, AccessLog, LogFormat, UnknownLogFormat};
 pub use access_record::{AccessRecord, PATH_CHARS_MAX, USER_AGENT_CHARS_MAX, bounded};
@@ -27,3 +28,4 @@ pub use handles::{EndpointMetrics, RetryCause, VersionMetrics};
 pub use logging::{FILTER_VARIABLE, LoggingError, init};
 pub use markdown::metrics_markdown;
 pub use registry::{Connections, Metrics, Open, VersionGauges};
+pub use tls::{HandshakeResult, ReloadResult, TlsMetrics};

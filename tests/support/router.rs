@@ -237,7 +237,8 @@ pub(crate) fn get(address: SocketAddr, path: &str) -> (u16, String) {
 fn addresses(lines: &[String]) -> Option<(SocketAddr, SocketAddr)> {
     let after = |word: &str| {
         let line = lines.iter().find_map(|line| line.trim().strip_prefix(word))?;
-        let address = line.trim().strip_prefix("http://")?;
+        let address =
+            line.trim().strip_prefix("http://").or_else(|| line.trim().strip_prefix("https://"))?;
         address.split('/').next()?.parse().ok()
     };
     Some((after("scoring ")?, after("admin ")?))

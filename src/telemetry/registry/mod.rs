@@ -9,7 +9,7 @@ use std::{
 use parking_lot::Mutex;
 use prometheus::{IntCounter, IntGauge, TextEncoder};
 
-use super::{EndpointMetrics, VersionMetrics, metrics::Families};
+use super::{EndpointMetrics, TlsMetrics, VersionMetrics, metrics::Families};
 use crate::domain::{Name, VersionKey};
 
 pub(super) const REPLICA_STATES: [&str; 4] = ["ready", "starting", "draining", "wanted"];
@@ -30,6 +30,8 @@ pub struct Metrics {
     pub request_panics: IntCounter,
     /// Changes of the configuration that were refused.
     pub configuration_refusals: IntCounter,
+    /// Handshakes and certificates.
+    pub tls: TlsMetrics,
 }
 
 /// Counts one connection in its gauge until dropped.
@@ -97,6 +99,7 @@ impl Metrics {
             access_log_dropped: families.access_log_dropped.clone(),
             request_panics: families.request_panics.clone(),
             configuration_refusals: families.configuration_refusals.clone(),
+            tls: TlsMetrics::new(&families),
             families,
         })
     }

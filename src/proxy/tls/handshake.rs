@@ -1,0 +1,92 @@
+//! From an accepted socket to a connection under TLS, within one deadline.
+
+use std::{io, sync::Arc, time::Duration};
+
+use rustls::{Error, InvalidMessage};
+use tokio_rustls::TlsAcceptor;
+
+use super::{Secured, Tls};
+use crate::{
+    net::{Socket, SocketIo},
+    proxy::{answer::raw_answer, error::ProxyError},
+    telemetry::{EndpointMetrics, HandshakeResult, Metrics},
+};
+
+/// How long a client may take to read why its handshake failed.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// What both sides have agreed to speak (ALPN, RFC 7301).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    /// `http/1.1`.
+    Http1,
+    /// `h2`.
+    Http2,
+    /// The client offered nothing: its first bytes tell.
+    Unsaid,
+}
+
+/// Makes keys with a client; `None` when that failed, which is counted and told to the client. The
+/// deadline is one for all of it, so a client that sends byte by byte gains nothing.
+pub(crate) async fn handshake(
+    tls: &Tls,
+    socket: &Arc<Socket>,
+    limit: Duration,
+    metrics: &Metrics,
+    unrouted: &EndpointMetrics,
+) -> Option<(Arc<Secured>, Protocol)> {
+    let accept = TlsAcceptor::from(tls.config()).accept(SocketIo(Arc::clone(socket)));
+    let result = match tokio::time::timeout(limit, accept).await {
+        Ok(Ok(stream)) => {
+            metrics.tls.handshake(HandshakeResult::Ok);
+            let protocol = match stream.get_ref().1.alpn_protocol() {
+                Some(b"h2") => Protocol::Http2,
+                Some(_) => Protocol::Http1,
+                None => Protocol::Unsaid,
+            };
+            return Some((Secured::new(stream), protocol));
+        }
+        Ok(Err(error)) => judge(&error),
+        Err(_elapsed) => HandshakeResult::Timeout,
+    };
+    metrics.tls.handshake(result);
+    match result {
+        HandshakeResult::Timeout | HandshakeResult::Closed => return None,
+        HandshakeResult::NotTls => {
+            let error = ProxyError::Malformed(
+                "this port speaks HTTPS; begin the address with https://".into(),
+            );
+            unrouted.rejected(error.reason());
+            drop(socket.write_now(&raw_answer(&error)));
+        }
+        // rustls has written its alert.
+        _ => {}
+    }
+    // A socket closed with unread bytes resets, and the reset destroys what was said last.
+    socket.shutdown_write();
+    drop(tokio::time::timeout(FAREWELL, socket.discard()).await);
+    None
+}
+
+/// Why a handshake failed, as far as it can be told.
+fn judge(error: &io::Error) -> HandshakeResult {
+    let Some(fault) = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) else {
+        return match error.kind() {
+            io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe
+            | io::ErrorKind::WriteZero => HandshakeResult::Closed,
+            _ => HandshakeResult::Failed,
+        };
+    };
+    match fault {
+        Error::PeerIncompatible(_) | Error::NoApplicationProtocol => HandshakeResult::Incompatible,
+        Error::NoCertificatesPresented | Error::InvalidCertificate(_) => {
+            HandshakeResult::ClientCertificate
+        }
+        Error::AlertReceived(_) => HandshakeResult::RefusedByClient,
+        Error::InvalidMessage(InvalidMessage::InvalidContentType) => HandshakeResult::NotTls,
+        _ => HandshakeResult::Failed,
+    }
+}
