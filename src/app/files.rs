@@ -49,7 +49,7 @@ impl Files {
         let mut endpoints = loaded.endpoints;
         let mut new_keys = Vec::new();
         for spec in &mut endpoints {
-            if let Some(key) = self.keyring.complete(&mut spec.endpoint) {
+            if let Some(key) = self.keyring.complete(spec) {
                 new_keys.push((spec.endpoint.name.clone(), key));
             }
             for version in &mut spec.versions {

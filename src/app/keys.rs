@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::{
     auth,
-    domain::{AuthMode, Endpoint, Name},
-    platform,
+    domain::Name,
+    platform::{self, spec::EndpointSpec},
 };
 
 /// Generated keys by endpoint. They outlive edits of the files and end with the process.
@@ -15,9 +15,9 @@ pub(super) struct Keyring(BTreeMap<Name, [auth::Key; 2]>);
 impl Keyring {
     /// Gives the endpoint its keys where it needs some and its file has none; returns the primary
     /// one when it was made just now, to be shown once.
-    pub(super) fn complete(&mut self, endpoint: &mut Endpoint) -> Option<String> {
-        let wanting = endpoint.auth.mode == AuthMode::Key && endpoint.auth.keys.is_empty();
-        if !wanting {
+    pub(super) fn complete(&mut self, spec: &mut EndpointSpec) -> Option<String> {
+        let endpoint = &mut spec.endpoint;
+        if !spec.takes_keys || !endpoint.auth.keys.is_empty() {
             return None;
         }
         let fresh = !self.0.contains_key(&endpoint.name);

@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use serde_json::{Map, Value, json};
 
 use super::fields::{Fields, Notes};
-use crate::platform::spec::{Policy, limits};
+use crate::platform::spec::limits;
 
 const IN_THE_PODS: &str = "has no counterpart here; it belongs to the pods of the Deployment";
 const NO_COUNTERPART: &str = "has no counterpart; left out";
@@ -139,11 +139,17 @@ fn auth(fields: &mut Fields, notes: &mut Notes) -> &'static str {
             fields.say(notes, "auth_mode", message);
             "Key"
         }
-        "aml_token" | "aad_token" if Policy::ANY.tokens => "Token",
-        "aml_token" | "aad_token" => {
-            let message = format!("{mode}: tokens are not served yet; Key is written instead");
-            fields.say(notes, "auth_mode", &message);
-            "Key"
+        "aml_token" => {
+            let message = "the router issues the tokens itself: get one with modelway token, or \
+                           from the admin API";
+            fields.say(notes, "auth_mode", message);
+            "Token"
+        }
+        "aad_token" => {
+            let message = "add the issuer of your tenant to spec.auth.token.issuers: until then \
+                           only tokens of the router itself are accepted";
+            fields.say(notes, "auth_mode", message);
+            "Token"
         }
         _ => {
             let message = "is none of key, aml_token and aad_token; Key is written instead";

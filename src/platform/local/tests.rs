@@ -227,7 +227,7 @@ fn spec_scaled(target: Target, min_replicas: u32, max_replicas: u32) -> Endpoint
     let kind = ProbeKind::Http("/".to_owned());
     let version =
         VersionSpec { target, port: 5001, grpc_port: None, probe: probe(kind), replicas: None };
-    EndpointSpec { endpoint, secret: None, versions: vec![version] }
+    EndpointSpec { endpoint, takes_keys: false, secret: None, versions: vec![version] }
 }
 
 #[tokio::test]

@@ -8,9 +8,10 @@ use crate::domain;
 #[derive(Debug, Clone)]
 pub struct EndpointSpec {
     /// The endpoint with empty replica lists. Its `auth.keys` are filled when the keys stand in
-    /// the files, and empty when a cluster holds them or they have to be generated (mode Key or
-    /// Token without a Secret).
+    /// the files, and empty when a cluster holds them or they have to be generated.
     pub endpoint: domain::Endpoint,
+    /// Whether a key lets a caller in: in mode Key, and in mode Token with `keys: true`.
+    pub takes_keys: bool,
     /// The Secret that holds the keys, in the namespace of the endpoint; `None`: they are generated.
     pub secret: Option<String>,
     /// One per version, in the order of `endpoint.versions`.

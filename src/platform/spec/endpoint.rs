@@ -1,6 +1,6 @@
 //! The rules of an endpoint (contract §3, §5, §7, §12).
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use crate::domain::{self, AuthMode, AuthPolicy, ErrorProfile, Name, StickyBy, VERSIONS_MAX};
 
@@ -13,7 +13,7 @@ use super::{
     scope::{Place, Scope},
     secrets::Secrets,
     target::Addresses,
-    types, version,
+    tokens, types, version,
 };
 
 /// What endpoints share, so that two of them cannot both have it.
@@ -63,6 +63,7 @@ pub(super) fn check(
             versions,
             default_version: checked.default_version,
         },
+        takes_keys: takes_keys(&raw.spec.auth),
         secret: raw.spec.auth.secret_ref.as_ref().map(|secret| secret.name.clone()),
         versions: targets,
     })
@@ -141,45 +142,39 @@ fn auth(
         types::AuthMode::Token => AuthMode::Token,
         types::AuthMode::None => AuthMode::None,
     };
-    if mode == AuthMode::Token && !scope.policy.tokens {
-        scope.problem(&path.key("mode"), "tokens are not served yet; use `Key` or `None`");
+    let token = auth.token.clone().unwrap_or_default();
+    let token = tokens::check(scope, &path.key("token"), &token, in_cluster);
+    if auth.token.is_some() && mode != AuthMode::Token {
+        scope.warn(&path.key("token"), "has no effect unless `auth.mode` is `Token`");
     }
-    if let Some(token) = &auth.token {
-        let lifetime = path.key("token").key("lifetime");
-        scope.duration(&lifetime, token.lifetime.0, &limits::TOKEN_LIFETIME);
-        issuers(scope, &path.key("token").key("issuers"), &token.issuers);
-        if mode != AuthMode::Token {
-            scope.warn(&path.key("token"), "has no effect unless `auth.mode` is `Token`");
-        }
+    if auth.keys && mode != AuthMode::Token {
+        scope.warn(&path.key("keys"), "has no effect unless `auth.mode` is `Token`");
     }
     let secret = path.key("secretRef");
     let keys = match &auth.secret_ref {
         Some(reference) => secrets.keys(scope, &secret.key("name"), raw, reference, in_cluster),
         None => Vec::new(),
     };
-    if mode == AuthMode::None && auth.secret_ref.is_some() {
-        scope.warn(&secret, "has no effect: with `auth.mode: None` nobody is asked for a key");
+    let takes_keys = takes_keys(auth);
+    if !takes_keys && auth.secret_ref.is_some() {
+        let message = match mode {
+            AuthMode::Token => {
+                "has no effect: `auth.mode: Token` takes keys only with `keys: true`"
+            }
+            _ => "has no effect: with `auth.mode: None` nobody is asked for a key",
+        };
+        scope.warn(&secret, message);
     }
-    let keys = if mode == AuthMode::None { Vec::new() } else { keys };
-    AuthPolicy { mode, keys, token: None }
+    let keys = if takes_keys { keys } else { Vec::new() };
+    AuthPolicy { mode, keys, token: (mode == AuthMode::Token).then(|| Arc::new(token)) }
 }
 
-/// Bounds only: what issuers mean is checked where tokens are served.
-fn issuers(scope: &mut Scope<'_>, path: &FieldPath, issuers: &[types::Issuer]) {
-    let mut count = |path: &FieldPath, what: &str, count: usize, max: usize| {
-        if count > max {
-            scope.problem(path, format!("{count} {what} are given; at most {max} are allowed"));
-        }
-    };
-    count(path, "issuers", issuers.len(), limits::ISSUERS_MAX);
-    for (i, issuer) in issuers.iter().enumerate().take(limits::ISSUERS_MAX) {
-        let path = path.index(i);
-        let claims = limits::CLAIMS_MAX;
-        count(&path.key("audiences"), "audiences", issuer.audiences.len(), claims);
-        count(&path.key("algorithms"), "algorithms", issuer.algorithms.len(), claims);
-        let texts = [Some(&issuer.issuer), issuer.jwks_uri.as_ref()];
-        let longest = texts.into_iter().flatten().chain(&issuer.audiences).map(String::len).max();
-        count(&path, "bytes in one text", longest.unwrap_or(0), limits::URI_LENGTH_MAX);
+/// Whether a key lets a caller in.
+fn takes_keys(auth: &types::Auth) -> bool {
+    match auth.mode {
+        types::AuthMode::Key => true,
+        types::AuthMode::Token => auth.keys,
+        types::AuthMode::None => false,
     }
 }
 

@@ -27,6 +27,12 @@ pub(super) const HOST_PATTERN: &str = concat!(
 pub(super) const PATH_PATTERN: &str = r"^/([-!$&'()*+,./0-9:;=@A-Z\[\]_a-z~]|%[0-9A-Fa-f]{2})*$";
 /// [`is_token`].
 pub(super) const TOKEN_PATTERN: &str = "^[-!#$%&'*+.^_`|~0-9A-Za-z]+$";
+/// A URI of an issuer in a cluster, as far as a pattern can say it: https, no user, no fragment.
+pub(super) const HTTPS_PATTERN: &str = r"^https://[-!$&'()*+,.0-9:;=A-Z\[\]_a-z~%]+([/?][!$-~]*)?$";
+/// The longest of [`ALGORITHM_PATTERN`].
+pub(super) const ALGORITHM_LENGTH_MAX: usize = 5;
+/// The names of [`crate::domain::Algorithm`].
+pub(super) const ALGORITHM_PATTERN: &str = "^(EdDSA|ES256|ES384|[PR]S(256|384|512))$";
 /// [`is_object_name`]; that a name which ends like a number is an address is left to the function.
 pub(super) const OBJECT_NAME_PATTERN: &str =
     r"^[0-9a-z]([-0-9a-z]*[0-9a-z])?(\.[0-9a-z]([-0-9a-z]*[0-9a-z])?)*$";

@@ -43,13 +43,15 @@ pub const START_DEADLINE: RangeInclusive<Duration> = Duration::from_millis(100).
 pub const STOP_GRACE: RangeInclusive<Duration> = Duration::ZERO..=seconds(600);
 /// Lifetime of a token that the router issues.
 pub const TOKEN_LIFETIME: RangeInclusive<Duration> = seconds(60)..=seconds(7 * 24 * 3600);
+/// Lifetime of a token of an outside issuer. Nobody can take back a token, so a month is long.
+pub const MAX_LIFETIME: RangeInclusive<Duration> = seconds(60)..=seconds(30 * 24 * 3600);
 /// The longest key: four times what the router generates itself.
 pub const KEY_LENGTH_MAX: usize = 256;
 /// The most outside issuers of tokens of one endpoint: each costs a fetch of its keys.
 pub const ISSUERS_MAX: usize = 8;
-/// The most audiences, and the most algorithms, of one issuer.
+/// The most audiences of one issuer; of algorithms, required claims and required scopes as well.
 pub const CLAIMS_MAX: usize = 16;
+/// The longest name of a claim, and the longest scope, in bytes.
+pub const CLAIM_LENGTH_MAX: usize = 256;
 /// The longest URI or claim, in bytes: what browsers and proxies agree on.
 pub const URI_LENGTH_MAX: usize = 2048;
-/// The longest name of an algorithm of a signature; the registered ones have at most 6 letters.
-pub const ALGORITHM_LENGTH_MAX: usize = 16;

@@ -29,6 +29,7 @@ mod scalar;
 mod scope;
 mod secrets;
 mod target;
+mod tokens;
 mod tree;
 pub mod types;
 mod units;
@@ -49,8 +50,6 @@ use crate::domain::MAX_PAYLOAD_BYTES;
 pub struct Policy {
     /// Where replicas may come from.
     pub targets: Targets,
-    /// Whether `auth.mode: Token` is served.
-    pub tokens: bool,
     /// Whether `mirrorPercentile` is served.
     pub mirror: bool,
     /// The router's own limit of a request payload, in bytes.
@@ -70,12 +69,8 @@ pub enum Targets {
 
 impl Policy {
     /// What a router with files serves.
-    pub const FILES: Self = Self {
-        targets: Targets::Local,
-        tokens: false,
-        mirror: false,
-        max_payload_bytes: MAX_PAYLOAD_BYTES,
-    };
+    pub const FILES: Self =
+        Self { targets: Targets::Local, mirror: false, max_payload_bytes: MAX_PAYLOAD_BYTES };
     /// What a router in a cluster serves.
     pub const CLUSTER: Self = Self { targets: Targets::Cluster, ..Self::FILES };
     /// What is checked where no router says what it serves, as in `modelway validate`.

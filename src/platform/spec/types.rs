@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 
 use super::{
@@ -106,7 +106,7 @@ pub struct Auth {
     pub keys: bool,
     /// The Secret with primaryKey and secondaryKey; keys are generated when it is not given.
     pub secret_ref: Option<SecretRef>,
-    /// Details of mode Token.
+    /// Details of mode Token. The tokens that the router issues itself are always accepted.
     pub token: Option<Token>,
     /// Whether Authorization and api-key reach the replica; not by default.
     pub forward_credentials: Option<bool>,
@@ -152,19 +152,32 @@ impl Default for Token {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Issuer {
-    /// The iss claim of its tokens.
-    #[schemars(length(max = limits::URI_LENGTH_MAX))]
+    /// The iss claim of its tokens, letter by letter. Without jwksUri an https URI, below which its
+    /// OpenID configuration is looked for.
+    #[schemars(length(min = 1, max = limits::URI_LENGTH_MAX))]
     pub issuer: String,
-    /// Accepted aud claims.
-    #[schemars(length(max = limits::CLAIMS_MAX), inner(length(max = limits::URI_LENGTH_MAX)))]
+    /// Accepted aud claims; a token needs one of them.
+    #[schemars(length(min = 1, max = limits::CLAIMS_MAX), inner(length(min = 1, max = limits::URI_LENGTH_MAX)))]
     pub audiences: Vec<String>,
-    /// Where its keys are; by default where its OpenID configuration says.
-    #[schemars(length(max = limits::URI_LENGTH_MAX))]
+    /// Where its keys are, with https; by default where its OpenID configuration says.
+    #[schemars(length(max = limits::URI_LENGTH_MAX), regex(pattern = grammar::HTTPS_PATTERN))]
     pub jwks_uri: Option<String>,
-    /// Accepted algorithms of signatures.
-    #[serde(default)]
-    #[schemars(length(max = limits::CLAIMS_MAX), inner(length(max = limits::ALGORITHM_LENGTH_MAX)))]
+    /// Accepted algorithms of signatures, whatever a token says of itself.
+    #[serde(default = "default_algorithms")]
+    #[schemars(length(min = 1, max = limits::CLAIMS_MAX))]
+    #[schemars(inner(length(max = grammar::ALGORITHM_LENGTH_MAX), regex(pattern = grammar::ALGORITHM_PATTERN)))]
     pub algorithms: Vec<String>,
+    /// A token that is valid for longer, from its iat to its exp, is refused: 60s to 30 days.
+    #[serde(default = "default_max_lifetime")]
+    pub max_lifetime: DurationText,
+    /// Claims that a token needs with exactly this text, by name.
+    #[serde(default)]
+    #[schemars(schema_with = "texts_by_name")]
+    pub required_claims: BTreeMap<String, String>,
+    /// Scopes that a token needs, all of them, in scope or scp.
+    #[serde(default)]
+    #[schemars(length(max = limits::CLAIMS_MAX), inner(length(min = 1, max = limits::CLAIM_LENGTH_MAX)))]
+    pub required_scopes: Vec<String>,
 }
 
 /// What a request may take.
@@ -439,6 +452,23 @@ fn default_scoring_path() -> String {
 
 fn one() -> i64 {
     1
+}
+
+/// What nearly every issuer signs with, and what OpenID Connect takes for granted (Core §2).
+fn default_algorithms() -> Vec<String> {
+    vec!["RS256".to_owned()]
+}
+
+fn default_max_lifetime() -> DurationText {
+    hours(24)
+}
+
+fn texts_by_name(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": limits::CLAIMS_MAX,
+        "additionalProperties": {"type": "string", "minLength": 1, "maxLength": limits::URI_LENGTH_MAX},
+    })
 }
 
 fn default_max_queue_wait() -> DurationText {

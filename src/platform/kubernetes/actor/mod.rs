@@ -29,7 +29,7 @@ use super::{
     writes::Writes,
 };
 use crate::{
-    domain::{AuthMode, Catalog, CatalogSink, Decision, VersionKey},
+    domain::{Catalog, CatalogSink, Decision, VersionKey},
     lifecycle::{Condition, Lifecycle, Phase},
     platform::{
         inbox::Inbox,
@@ -215,7 +215,7 @@ impl Actor {
 /// The Secret with the keys of an endpoint, where it asks for keys: the one that it names, or one
 /// that is named after it.
 pub(super) fn secret_of(endpoint: &ObjectKey, spec: &EndpointSpec) -> Option<ObjectKey> {
-    if spec.endpoint.auth.mode == AuthMode::None {
+    if !spec.takes_keys {
         return None;
     }
     let name =

@@ -77,6 +77,19 @@ const RULES: &[Rule] = &[
         field: Some(".forwardCredentials"),
     },
     Rule {
+        at: "/spec/auth/token/issuers/[]",
+        holds: "has(self.jwksUri) || (self.issuer.startsWith('https://') && \
+               !self.issuer.contains('#') && !self.issuer.contains('?') && !self.issuer.contains('@'))",
+        message: "must be an https URI without user, query and fragment, or jwksUri has to be given",
+        field: Some(".issuer"),
+    },
+    Rule {
+        at: "/spec/auth/token/issuers/[]/requiredClaims",
+        holds: "!['aud', 'exp', 'iat', 'iss', 'nbf'].exists(name, name in self)",
+        message: "aud, exp, iat, iss and nbf are checked in every token anyway; remove them here",
+        field: None,
+    },
+    Rule {
         at: "/spec/stickyBy",
         holds: "has(self.header) != has(self.cookie)",
         message: "needs exactly one of header and cookie",
@@ -118,8 +131,9 @@ const PATH_RULES: [(&str, &str); 2] = [
 ];
 
 /// Every duration with its bounds.
-const DURATIONS: [(&str, &RangeInclusive<Duration>); 7] = [
+const DURATIONS: [(&str, &RangeInclusive<Duration>); 8] = [
     ("/spec/auth/token/lifetime", &limits::TOKEN_LIFETIME),
+    ("/spec/auth/token/issuers/[]/maxLifetime", &limits::MAX_LIFETIME),
     ("/spec/versions/[]/maxQueueWait", &limits::QUEUE_WAIT),
     ("/spec/versions/[]/requestTimeout", &limits::REQUEST_TIMEOUT),
     ("/spec/versions/[]/streamIdleTimeout", &limits::STREAM_IDLE),

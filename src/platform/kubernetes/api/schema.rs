@@ -67,7 +67,9 @@ fn simplify(schema: &mut Value) {
     let Some(keywords) = schema.as_object_mut() else { return };
     keywords.remove("nullable");
     // Of an empty mapping: the API server knows no such schema, and prunes what is unknown.
-    keywords.remove("additionalProperties");
+    if keywords.get("additionalProperties").is_some_and(Value::is_boolean) {
+        keywords.remove("additionalProperties");
+    }
     keywords.remove("title");
     if let Some(Value::String(text)) = keywords.get_mut("description") {
         *text = text.split_whitespace().collect::<Vec<_>>().join(" ");

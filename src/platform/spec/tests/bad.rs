@@ -400,12 +400,103 @@ fn texts_are_checked_against_their_grammar() {
             "6:23: spec.forwardCredentials",
             "is true here and false at",
         ),
-        (
-            in_spec("auth: {mode: Token}"),
-            "6:16: spec.auth.mode",
-            "tokens are not served yet; use `Key` or `None`",
-        ),
     ]);
+}
+
+#[test]
+fn issuers_are_checked() {
+    let good = "issuer: https://a.example, audiences: [b]";
+    let issuer = |fields: &str| {
+        in_spec(&format!("auth:\n  mode: Token\n  token:\n    issuers:\n    - {{{fields}}}"))
+    };
+    let with = |field: &str| issuer(&format!("{good}, {field}"));
+    let keys_at = |uri: &str| with(&format!("jwksUri: \"{uri}\""));
+    let (uri, algorithm) = ("jwksUri", "algorithms[0]");
+    let cases = [
+        (
+            keys_at("http://a.example/k"),
+            uri,
+            "`http://a.example/k` must be https, or http to this machine",
+        ),
+        (keys_at("http://127.0.0.1.example/k"), uri, "must be https, or http to this machine"),
+        (keys_at("http://10.0.0.1/k"), uri, "must be https, or http to this machine"),
+        (keys_at("ftp://a.example/k"), uri, "must be https"),
+        (keys_at("https:///k"), uri, "is not a URI"),
+        (keys_at("https://:443/k"), uri, "names no host"),
+        (keys_at("https://a.example:/k"), uri, "names no host"),
+        (keys_at("/keys"), uri, "names no host"),
+        (keys_at("https://u:p@a.example/k"), uri, "must not hold a user name or password"),
+        (keys_at("https://a.example/k#x"), uri, "must have no fragment"),
+        (keys_at("https://ä.example/k"), uri, "is not a URI"),
+        (keys_at("https://a.example/a b"), uri, "is not a URI"),
+        (keys_at(""), uri, "is not a URI"),
+        (
+            issuer("issuer: accounts.example, audiences: [b]"),
+            "issuer",
+            "must be https, or http to this machine",
+        ),
+        (
+            issuer("issuer: \"https://a.example?p=1\", audiences: [b]"),
+            "issuer",
+            "must have no query",
+        ),
+        (
+            issuer("issuer: \"\", audiences: [b], jwksUri: \"https://a.example\""),
+            "issuer",
+            "is empty",
+        ),
+        (
+            issuer("issuer: \"a\\tb\", audiences: [b], jwksUri: \"https://a.example\""),
+            "issuer",
+            "holds a control character",
+        ),
+        (
+            issuer("issuer: https://a.example, audiences: []"),
+            "audiences",
+            "holds no audience; name what",
+        ),
+        (issuer("issuer: https://a.example, audiences: [\"\"]"), "audiences[0]", "is empty"),
+        (with("algorithms: []"), "algorithms", "holds no algorithm; use `EdDSA`, `ES256`"),
+        (
+            with("algorithms: [none]"),
+            algorithm,
+            "`none` is no signature: anybody could make such a token; use `EdDSA`",
+        ),
+        (with("algorithms: [NONE]"), algorithm, "is no signature"),
+        (with("algorithms: [HS256]"), algorithm, "`HS256` is a shared secret"),
+        (
+            with("algorithms: [rs256]"),
+            algorithm,
+            "`rs256` is not known; use `EdDSA`, `ES256`, `ES384`, `PS256`",
+        ),
+        (with("algorithms: [ES256, ES256]"), "algorithms[1]", "is listed twice"),
+        (with("maxLifetime: 59s"), "maxLifetime", "59s is too short; use 1m to 30days"),
+        (with("maxLifetime: 31d"), "maxLifetime", "is too long"),
+        (
+            with("requiredClaims: {iss: x}"),
+            "requiredClaims.iss",
+            "is checked in every token anyway",
+        ),
+        (with("requiredClaims: {tid: \"\"}"), "requiredClaims.tid", "is empty"),
+        (
+            with("requiredClaims: {\"\": x}"),
+            "requiredClaims.",
+            "the name of a claim has 1 to 256 bytes",
+        ),
+        (with("requiredScopes: [a b]"), "requiredScopes[0]", "must be one scope"),
+    ];
+    for (text, path, words) in cases {
+        let problems = problems(&[&text]);
+        let [problem] = problems.as_slice() else { panic!("{text}: {problems:#?}") };
+        let path = format!("spec.auth.token.issuers[0].{path}");
+        assert!(problem.contains(&path) && problem.contains(words), "{text}: {problem}");
+    }
+    let twice = format!("auth: {{mode: Token, token: {{issuers: [{{{good}}}, {{{good}}}]}}}}");
+    let problems = problems(&[&in_spec(&twice)]);
+    assert!(
+        problems[0].contains("issuers[1].issuer: `https://a.example` is listed already"),
+        "{problems:?}"
+    );
 }
 
 #[test]

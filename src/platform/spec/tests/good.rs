@@ -1,7 +1,7 @@
 //! Good endpoints, and what becomes of them; several problems and several files at once.
 
 use super::*;
-use crate::domain::{ErrorProfile, MAX_PAYLOAD_BYTES};
+use crate::domain::{Algorithm, ErrorProfile, MAX_PAYLOAD_BYTES};
 
 /// Every field, as the design shows it, with what this release serves.
 pub(super) const FULL: &str = r#"
@@ -300,7 +300,7 @@ fn a_file_of_secrets_beside_a_file_of_endpoints_is_fine_but_not_alone() {
 }
 
 #[test]
-fn the_policy_decides_about_clusters_tokens_mirrors_and_payloads() {
+fn the_policy_decides_about_clusters_mirrors_and_payloads() {
     let version = |rest: &str| format!("{{name: blue, {rest}}}");
     let text = |versions: &[String]| {
         format!(
@@ -310,7 +310,7 @@ fn the_policy_decides_about_clusters_tokens_mirrors_and_payloads() {
     };
     let deployment =
         version("mirrorPercentile: 10, targetRef: {kind: Deployment, name: fraud-blue}");
-    let policy = Policy { tokens: true, mirror: true, ..Policy::ANY };
+    let policy = Policy { mirror: true, ..Policy::ANY };
     let loaded =
         load_texts(&[&text(std::slice::from_ref(&deployment))], policy).expect("good in a cluster");
     let spec = &loaded.endpoints[0];
@@ -360,4 +360,41 @@ fn files_that_cannot_be_read_are_problems_without_a_position() {
         assert!(problem.message.contains(words), "{problem}");
     }
     assert_eq!(load_files(&[], Policy::FILES).expect_err("no file").len(), 1);
+}
+
+#[test]
+fn a_policy_of_tokens_is_complete() {
+    let load_one = |auth: &str| {
+        let text = format!(
+            "{HEAD}spec:\n  auth: {auth}\n  versions: [{{name: blue, targetRef: {{kind: Addresses, addresses: []}}}}]\n"
+        );
+        load_texts(&[&text], Policy::FILES).unwrap_or_else(|problems| panic!("{problems:#?}"))
+    };
+    let plain = load_one("{mode: Token}");
+    let spec = &plain.endpoints[0];
+    let policy = spec.endpoint.auth.token.as_ref().expect("there is a policy");
+    assert_eq!((policy.lifetime, policy.issuers.len()), (Duration::from_secs(12 * 3600), 0));
+    assert!(!spec.takes_keys && plain.warnings.is_empty(), "{:?}", plain.warnings);
+    let full = load_one(
+        "{mode: Token, keys: true, token: {issuers: [{issuer: \"http://localhost:8081/\", audiences: [a]}, \
+         {issuer: accounts.example, audiences: [a, b], jwksUri: \"https://accounts.example/k?v=1\", \
+         algorithms: [ES256, EdDSA], maxLifetime: 1h, requiredClaims: {tid: t}, requiredScopes: [score]}]}}",
+    );
+    let spec = &full.endpoints[0];
+    let policy = spec.endpoint.auth.token.as_ref().expect("there is a policy");
+    assert!(spec.takes_keys);
+    let [first, second] = policy.issuers.as_slice() else { panic!("two issuers") };
+    assert_eq!(
+        (first.algorithms.as_slice(), first.jwks_uri.as_deref()),
+        ([Algorithm::RS256].as_slice(), None)
+    );
+    assert_eq!(first.max_lifetime, Duration::from_secs(24 * 3600));
+    assert_eq!(second.issuer, "accounts.example");
+    assert_eq!(second.algorithms, [Algorithm::ES256, Algorithm::EdDSA]);
+    assert_eq!(second.max_lifetime, Duration::from_secs(3600));
+    assert_eq!(second.required_claims.get("tid").map(String::as_str), Some("t"));
+    assert_eq!(second.required_scopes, ["score"]);
+    let key = load_one("{mode: Key, keys: true, token: {lifetime: 1h}}");
+    assert!(key.endpoints[0].endpoint.auth.token.is_none());
+    assert_eq!(key.warnings.len(), 2, "{:?}", key.warnings);
 }

@@ -70,18 +70,26 @@ fn objects_that_are_no_endpoints_are_refused_and_cheap() {
 #[test]
 fn issuers_and_their_claims_are_bounded() {
     let issuers = |count: usize, audiences: usize, length: usize| {
-        let one = json!({"issuer": "i".repeat(length), "audiences": vec!["a"; audiences]});
+        let one = |i: usize| {
+            let issuer = format!("{i}{}", "i".repeat(length - 1));
+            let uri = "https://login.example/keys";
+            json!({"issuer": issuer, "audiences": vec!["a"; audiences], "jwksUri": uri})
+        };
         let mut spec = version(&json!({}));
-        spec["auth"] = json!({"token": {"issuers": vec![one; count]}});
+        let issuers: Vec<_> = (0..count).map(one).collect();
+        spec["auth"] = json!({"mode": "Token", "token": {"issuers": issuers}});
         spec
     };
     let (count, claims, length) = (limits::ISSUERS_MAX, limits::CLAIMS_MAX, limits::URI_LENGTH_MAX);
     let good = issuers(count, claims, length);
     assert!(load_object("models", "fraud", &good, Policy::CLUSTER).is_ok());
+    let mut plain = issuers(1, 1, 1);
+    plain["auth"]["token"]["issuers"][0]["jwksUri"] = json!("http://127.0.0.1/keys");
     for (spec, words) in [
+        (plain, "must be https: whoever is on the way"),
         (issuers(count + 1, 1, 1), "9 issuers are given; at most 8"),
         (issuers(1, claims + 1, 1), "17 audiences are given; at most 16"),
-        (issuers(1, 1, length + 1), "2049 bytes in one text are given; at most 2048"),
+        (issuers(1, 1, length + 1), "has 2049 bytes; at most 2048"),
     ] {
         let problems = refused(&spec);
         assert!(problems[0].message.contains(words), "{problems:#?}");
