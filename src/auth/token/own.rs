@@ -92,7 +92,7 @@ impl SigningKey {
         PublicKey::of_ed25519(&self.kid, &self.point)
     }
 
-    fn sign(&self, message: &str) -> Vec<u8> {
+    pub(super) fn sign(&self, message: &str) -> Vec<u8> {
         let signer = (DEFAULT_PROVIDER.signer_factory)(&primitive(Algorithm::EdDSA), &self.key)
             .expect("the key was read as one for Ed25519");
         signer.try_sign(message.as_bytes()).expect("Ed25519 signs every message")
