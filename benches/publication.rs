@@ -15,6 +15,7 @@ use tokio::{
 };
 
 use modelway::{
+    auth::NoTokens,
     control::{Driver, always_leads},
     domain::{
         AuthPolicy, Autoscale, Catalog, Endpoint, ErrorProfile, Name, Replica, ReplicaId,
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
         Arc::clone(&registry),
         Arc::clone(&metrics),
         AccessLog::off(),
+        Arc::new(NoTokens),
     );
     let mut catalog = whole();
     let begun = Instant::now();

@@ -21,4 +21,5 @@ pub mod proxy;
 pub mod replica;
 pub mod routing;
 pub mod telemetry;
+pub mod tokens;
 pub mod upstream;

@@ -45,6 +45,7 @@ pub(super) fn set_gauges(state: &AdminState) {
         }
     }
     state.metrics.set_catalog_age(view.catalog_age());
+    state.metrics.set_issuers(&view.issuers());
 }
 
 pub(super) fn endpoint_item(view: &dyn View, endpoint: &Endpoint) -> EndpointItem {

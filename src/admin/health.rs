@@ -15,6 +15,7 @@ use super::{AdminState, CertificateView};
 
 /// From so long before its end on a certificate is marked.
 const EXPIRY_WARNING: Duration = Duration::from_secs(30 * 24 * 3600);
+use crate::domain::IssuerStatus;
 
 /// Answering at all is what being alive means.
 pub(super) async fn livez() -> &'static str {
@@ -45,6 +46,9 @@ pub(super) async fn readyz(
         for certificate in state.view.certificates() {
             page.push_str(&certificate_line(&certificate, SystemTime::now()));
         }
+        for issuer in state.view.issuers() {
+            writeln!(page, "{}", issuer_line(&issuer)).expect("see above");
+        }
     }
     match (ready, verbose) {
         (true, false) => page.push_str("ok\n"),
@@ -67,5 +71,18 @@ fn certificate_line(certificate: &CertificateView, now: SystemTime) -> String {
     match refused {
         None => format!("[{mark}]certificate {name} {state}\n"),
         Some(why) => format!("[!]certificate {name} {state}; its files are not used: {why}\n"),
+    }
+}
+
+/// An issuer that is away makes no router unready: its known keys work, and other endpoints too.
+fn issuer_line(status: &IssuerStatus) -> String {
+    let IssuerStatus { issuer, keys, age, fault, .. } = status;
+    let keys = match age {
+        Some(age) => format!("{keys} keys, fetched {:.1} s ago", age.as_secs_f64()),
+        None => "no keys yet".to_owned(),
+    };
+    match fault {
+        Some(fault) => format!("[!]issuer {issuer}: {keys}; the last fetch failed: {fault}"),
+        None => format!("[+]issuer {issuer}: {keys}"),
     }
 }

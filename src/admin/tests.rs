@@ -22,8 +22,8 @@ use super::{
 use crate::{
     domain::{
         AuthPolicy, Autoscale, Catalog, Decision, DecisionInputs, Endpoint, ErrorProfile,
-        KeyDigest, MAX_PAYLOAD_BYTES, Name, OnDisconnect, Replica, ReplicaId, ReplicaState,
-        StickyBy, Version, VersionKey, VersionKind, VersionLoad,
+        IssuerStatus, KeyDigest, MAX_PAYLOAD_BYTES, Name, OnDisconnect, Replica, ReplicaId,
+        ReplicaState, StickyBy, Version, VersionKey, VersionKind, VersionLoad,
     },
     lifecycle::{Lifecycle, Phase},
     telemetry::{DecisionLog, Metrics},
@@ -147,6 +147,10 @@ impl View for Sample {
             certificate("edited.example", 90, Some("tls.key: no such file")),
             expired,
         ]
+    }
+
+    fn issuers(&self) -> Vec<IssuerStatus> {
+        Vec::new()
     }
 
     fn router(&self) -> RouterView {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    domain::{Catalog, Name, ReplicaId, ReplicaState, VersionKey, VersionLoad},
+    domain::{Catalog, IssuerStatus, Name, ReplicaId, ReplicaState, VersionKey, VersionLoad},
     lifecycle::{Lifecycle, Phase},
     telemetry::{DecisionLog, Metrics},
 };
@@ -27,6 +27,8 @@ pub trait View: Send + Sync {
     fn catalog_age(&self) -> Duration;
     /// The certificates that HTTPS is served with.
     fn certificates(&self) -> Vec<CertificateView>;
+    /// The keys of outside issuers.
+    fn issuers(&self) -> Vec<IssuerStatus>;
     /// This process.
     fn router(&self) -> RouterView;
 }

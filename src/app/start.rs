@@ -1,6 +1,9 @@
 //! The start of the process: everything is made, connected and begun.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    sync::{Arc, OnceLock},
+    time::SystemTime,
+};
 
 use anyhow::Context;
 use tokio::sync::{mpsc, watch};
@@ -21,6 +24,7 @@ use crate::{
     proxy::{Door, Listeners, Proxy, Secure, Workers},
     replica::{AllHere, Registry},
     telemetry::{AccessLog, DecisionLog, Metrics},
+    tokens::{HttpFetch, Issuers},
 };
 
 /// Signals of the data plane that wait for the driver. When it is full the driver's tick finds the
@@ -45,6 +49,7 @@ struct Parts {
     access_log: AccessLog,
     registry: Arc<Registry>,
     proxy: Arc<Proxy>,
+    issuers: Arc<Issuers>,
     catalog: watch::Sender<Arc<Catalog>>,
     signals: mpsc::Receiver<Signal>,
     /// Filled once the platform has started, which needs the registry first.
@@ -112,12 +117,14 @@ impl Parts {
             drop(sender.try_send(signal));
         });
         let registry = Registry::new(sink, Arc::new(AllHere));
+        let issuers = Issuers::new(None, SystemTime::now);
         let proxy = Proxy::new(
             config.proxy.clone(),
             lifecycle.clone(),
             Arc::clone(&registry),
             Arc::clone(&metrics),
             access_log.clone(),
+            Arc::clone(&issuers) as _,
         );
         Ok(Self {
             lifecycle,
@@ -126,6 +133,7 @@ impl Parts {
             access_log,
             registry,
             proxy,
+            issuers,
             catalog: watch::Sender::new(Arc::default()),
             signals,
             platform,
@@ -145,6 +153,7 @@ impl Parts {
         if let Some(tls) = &tls {
             https::follow(&self.lifecycle, tls);
         }
+        self.keep_issuers(config)?;
         let catalog = self.catalog.subscribe();
         let sink = self.catalog_sink();
         let load = Arc::clone(&self.registry) as _;
@@ -169,6 +178,7 @@ impl Parts {
             platform: Arc::clone(&begun.platform),
             lifecycle: self.lifecycle.clone(),
             tls,
+            issuers: Arc::clone(&self.issuers),
             router: RouterView {
                 name: router_name(),
                 version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -196,6 +206,19 @@ impl Parts {
             access_log: self.access_log,
             catalog,
         })
+    }
+
+    /// Before the platform begins, so that keys are on their way when the first catalog is.
+    fn keep_issuers(&self, config: &RouterConfig) -> anyhow::Result<()> {
+        let fetch = Arc::new(HttpFetch::new(&config.issuer_roots)?);
+        let keep = Arc::clone(&self.issuers).keep(
+            self.lifecycle.clone(),
+            self.catalog.subscribe(),
+            fetch,
+            Arc::clone(&self.metrics),
+        );
+        self.lifecycle.spawn("issuers", keep);
+        Ok(())
     }
 
     fn catalog_sink(&self) -> CatalogSink {

@@ -10,11 +10,12 @@ use tokio::sync::watch;
 use crate::{
     admin::{CertificateView, ReplicaView, RouterView, View},
     control::DriverHandle,
-    domain::{Catalog, LoadSource, VersionKey, VersionLoad},
+    domain::{Catalog, IssuerStatus, LoadSource, VersionKey, VersionLoad},
     lifecycle::Lifecycle,
     platform::Platform,
     proxy::Tls,
     replica::Registry,
+    tokens::Issuers,
 };
 
 /// The rooms behind the admin port.
@@ -26,6 +27,7 @@ pub(super) struct Rooms {
     pub(super) lifecycle: Lifecycle,
     /// Where HTTPS is served.
     pub(super) tls: Option<Arc<Tls>>,
+    pub(super) issuers: Arc<Issuers>,
     pub(super) router: RouterView,
 }
 
@@ -83,6 +85,10 @@ impl View for Rooms {
                 refused: status.refused,
             })
             .collect()
+    }
+
+    fn issuers(&self) -> Vec<IssuerStatus> {
+        self.issuers.statuses()
     }
 
     fn router(&self) -> RouterView {

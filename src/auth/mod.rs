@@ -18,8 +18,9 @@ mod key;
 mod tests;
 mod token;
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
+use futures_util::future::BoxFuture;
 use http::HeaderMap;
 
 pub use credential::API_KEY;
@@ -76,7 +77,7 @@ pub enum Refusal {
 }
 
 /// Who knows the keys of issuers at the moment.
-pub trait Tokens {
+pub trait Tokens: fmt::Debug + Send + Sync {
     /// Whether the endpoint accepts this token now. Bounded work, no waiting: where the answer is
     /// a fault that [wants keys](TokenFault::wants_keys), the caller may wait for them and ask again.
     fn check(
@@ -85,6 +86,18 @@ pub trait Tokens {
         policy: &Arc<TokenPolicy>,
         token: &str,
     ) -> Result<(), TokenFault>;
+
+    /// Resolves, within a bound, when keys that may make this token good were fetched or do not come.
+    /// `None`: waiting cannot help now.
+    fn coming(&self, _policy: &TokenPolicy, _token: &str) -> Option<BoxFuture<'static, ()>> {
+        None
+    }
+
+    /// Whether the token was verified before and still is good: what [`Tokens::check`] can say
+    /// without looking at its signature.
+    fn remembers(&self, _endpoint: &Name, _policy: &Arc<TokenPolicy>, _token: &str) -> bool {
+        false
+    }
 }
 
 /// Nobody's keys are known, so no token is accepted.
@@ -133,6 +146,17 @@ pub fn authorize(
         }
         None => Refusal::Wrong,
     })
+}
+
+/// What a request may wait for whose token was refused because it [wants
+/// keys](TokenFault::wants_keys): after that, [`authorize`] may answer differently.
+pub fn keys_to_come(
+    policy: &AuthPolicy,
+    headers: &HeaderMap,
+    tokens: &dyn Tokens,
+) -> Option<BoxFuture<'static, ()>> {
+    let Ok(Credential::Word(word)) = credential(headers) else { return None };
+    tokens.coming(policy.token.as_ref()?, as_token(word)?)
 }
 
 /// `Err(None)`: not even the shape of a token.

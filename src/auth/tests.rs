@@ -70,7 +70,7 @@ fn no_key_is_valid_when_there_are_none() {
 }
 
 /// Accepts one token, and keeps what it was asked.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct OneToken(Mutex<Vec<String>>);
 
 impl Tokens for OneToken {

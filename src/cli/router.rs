@@ -24,6 +24,7 @@ use crate::{
     },
     proxy,
     telemetry::{self, LogFormat},
+    tokens::Roots,
 };
 
 /// What `dev` and `serve` have in common.
@@ -76,6 +77,10 @@ pub(super) struct RouterArgs {
     reuse_retry_limit: Option<Duration>,
     #[command(flatten, next_help_heading = "HTTPS")]
     tls: TlsArgs,
+    /// PEM file with the certificates that vouch for outside issuers of tokens, in place of the
+    /// system's
+    #[arg(long, value_name = "FILE", env = "MODELWAY_ISSUER_CA")]
+    issuer_ca: Option<PathBuf>,
 }
 
 /// What only `serve` has.
@@ -217,6 +222,7 @@ fn config(
             args.admin_port.or(file.admin_port).unwrap_or(ADMIN_PORT),
         ),
         workers,
+        issuer_roots: args.issuer_ca.or(file.issuer_ca).map_or(Roots::System, Roots::File),
         proxy,
         drain_delay: args
             .drain_delay

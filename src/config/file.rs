@@ -53,6 +53,8 @@ pub struct RouterFile {
     pub plain: Option<String>,
     /// The port of HTTPS in redirects.
     pub redirect_port: Option<u16>,
+    /// Certificates that vouch for outside issuers.
+    pub issuer_ca: Option<PathBuf>,
     /// Whether endpoints are objects of a Kubernetes cluster.
     pub kubernetes: bool,
     /// Namespaces whose endpoints are served.

@@ -15,6 +15,7 @@ use crate::{
     platform::{kubernetes, local::Output},
     proxy,
     telemetry::LogFormat,
+    tokens::Roots,
 };
 
 /// Where clients come in.
@@ -52,6 +53,8 @@ pub struct RouterConfig {
     pub admin: SocketAddr,
     /// Data-plane threads.
     pub workers: usize,
+    /// Which certificates of outside issuers are believed.
+    pub issuer_roots: Roots,
     /// Limits and waits of the data plane.
     pub proxy: proxy::Settings,
     /// How long accepting goes on after SIGTERM.

@@ -12,6 +12,7 @@
 mod catalog;
 mod changes;
 mod decision;
+mod issuer_status;
 mod load;
 mod name;
 mod reason;
@@ -23,6 +24,7 @@ pub use catalog::{
 };
 pub use changes::Change;
 pub use decision::{Decision, DecisionInputs, Direction};
+pub use issuer_status::IssuerStatus;
 pub use load::{CatalogSink, LoadSource, ReplicaLoad, Signal, SignalSink, VersionKey, VersionLoad};
 pub use name::{InvalidName, NAME_LENGTH_MAX, NAME_LENGTH_MIN, NAME_PATTERN, Name};
 pub use reason::Reason;

@@ -20,6 +20,8 @@ pub enum Reason {
     CredentialMissing,
     /// The credential is malformed or wrong.
     CredentialInvalid,
+    /// The keys of the token's issuer were never had.
+    IssuerUnavailable,
     /// TRACE or CONNECT.
     MethodNotAllowed,
     /// A request without TLS was sent to HTTPS.
@@ -58,7 +60,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, for tables and tests.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::Model,
         Self::MalformedRequest,
         Self::InvalidPath,
@@ -67,6 +69,7 @@ impl Reason {
         Self::VersionNotFound,
         Self::CredentialMissing,
         Self::CredentialInvalid,
+        Self::IssuerUnavailable,
         Self::MethodNotAllowed,
         Self::Redirected,
         Self::HttpsRequired,
@@ -97,6 +100,7 @@ impl Reason {
             Self::VersionNotFound => "version_not_found",
             Self::CredentialMissing => "credential_missing",
             Self::CredentialInvalid => "credential_invalid",
+            Self::IssuerUnavailable => "issuer_unavailable",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::Redirected => "redirected",
             Self::HttpsRequired => "https_required",

@@ -97,7 +97,7 @@ fn retry_after(headers: &mut HeaderMap, manner: &Manner<'_>) {
 /// RFC 6750 §3.1: an error is named only when a credential was presented.
 fn challenge(headers: &mut HeaderMap, refusal: auth::Refusal) {
     let value = match refusal {
-        auth::Refusal::Twice => return,
+        auth::Refusal::Twice | auth::Refusal::Token(auth::TokenFault::KeysUnavailable) => return,
         auth::Refusal::Missing => HeaderValue::from_static(r#"Bearer realm="modelway""#),
         auth::Refusal::Malformed => HeaderValue::from_static(
             r#"Bearer realm="modelway", error="invalid_token", error_description="the credential is malformed""#,

@@ -150,6 +150,9 @@ impl ProxyError {
             Self::Endpoint(_) => Reason::EndpointNotFound,
             Self::Version { .. } => Reason::VersionNotFound,
             Self::Credential(auth::Refusal::Missing) => Reason::CredentialMissing,
+            Self::Credential(auth::Refusal::Token(auth::TokenFault::KeysUnavailable)) => {
+                Reason::IssuerUnavailable
+            }
             Self::Credential(
                 auth::Refusal::Malformed | auth::Refusal::Wrong | auth::Refusal::Token(_),
             ) => Reason::CredentialInvalid,
@@ -210,7 +213,11 @@ impl ProxyError {
     pub(crate) fn is_temporary(&self) -> bool {
         matches!(
             self.reason(),
-            Reason::QueueFull | Reason::QueueTimeout | Reason::NoReadyReplicas | Reason::Draining
+            Reason::QueueFull
+                | Reason::QueueTimeout
+                | Reason::NoReadyReplicas
+                | Reason::Draining
+                | Reason::IssuerUnavailable
         )
     }
 }
@@ -245,9 +252,11 @@ pub(crate) fn status_of(reason: Reason) -> StatusCode {
         Reason::ReplicaUnreachable | Reason::ReplicaClosed | Reason::ReplicaInvalid => {
             StatusCode::BAD_GATEWAY
         }
-        Reason::QueueFull | Reason::QueueTimeout | Reason::NoReadyReplicas | Reason::Draining => {
-            StatusCode::SERVICE_UNAVAILABLE
-        }
+        Reason::QueueFull
+        | Reason::QueueTimeout
+        | Reason::NoReadyReplicas
+        | Reason::Draining
+        | Reason::IssuerUnavailable => StatusCode::SERVICE_UNAVAILABLE,
         Reason::RequestTimeout => StatusCode::GATEWAY_TIMEOUT,
         Reason::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }
@@ -277,7 +286,8 @@ pub(crate) fn grpc_status_of(error: &ProxyError) -> u8 {
         | Reason::QueueFull
         | Reason::QueueTimeout
         | Reason::NoReadyReplicas
-        | Reason::Draining => 14,
+        | Reason::Draining
+        | Reason::IssuerUnavailable => 14,
         Reason::Internal => 13,
     }
 }

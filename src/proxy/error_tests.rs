@@ -30,6 +30,7 @@ fn samples() -> Vec<ProxyError> {
         ProxyError::Credential(auth::Refusal::Malformed),
         ProxyError::Credential(auth::Refusal::Wrong),
         ProxyError::Credential(auth::Refusal::Token(auth::TokenFault::Expired)),
+        ProxyError::Credential(auth::Refusal::Token(auth::TokenFault::KeysUnavailable)),
         ProxyError::Method(http::Method::TRACE),
         ProxyError::Redirected(http::HeaderValue::from_static("https://a/")),
         ProxyError::HttpsRequired { exposed: false },
@@ -74,6 +75,7 @@ fn fault(reason: Reason) -> &'static str {
         | Reason::ReplicaInvalid
         | Reason::RequestTimeout => "replica",
         Reason::QueueFull | Reason::QueueTimeout | Reason::NoReadyReplicas => "capacity",
+        Reason::IssuerUnavailable => "issuer",
         Reason::Draining | Reason::Redirected => "nobody",
         Reason::Internal => "router",
     }

@@ -12,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures_util::future::BoxFuture;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header,
     request::Parts, uri::PathAndQuery,
@@ -120,7 +121,14 @@ async fn travel(
     client: &Rc<Client>,
 ) -> Response<Reply> {
     let mut record = Record::begin(&client.worker, &parts, &asked.identity);
-    let decided = match decide(&parts, &incoming, asked, client, &mut record) {
+    let mut decided = decide(&parts, &incoming, asked, client, &mut record);
+    if let Err(error) = &decided
+        && let Some(keys) = keys_to_come(error, &parts, &record, client)
+    {
+        keys.await;
+        decided = decide(&parts, &incoming, asked, client, &mut record);
+    }
+    let decided = match decided {
         Ok(decided) => decided,
         Err(error) => return refuse_unread(&error, asked, client, incoming, record),
     };
@@ -211,7 +219,8 @@ fn decide(
     record.endpoint = Some(Arc::clone(live));
     let auth_began = live.endpoint.server_timing.then(Instant::now);
     let (name, policy) = (&live.endpoint.name, &live.endpoint.auth);
-    record.caller = Some(auth::authorize(name, policy, &parts.headers, &auth::NoTokens)?);
+    record.caller =
+        Some(auth::authorize(name, policy, &parts.headers, &*client.worker.proxy.tokens)?);
     let auth_took = auth_began.map_or(Duration::ZERO, |began| began.elapsed());
     let limit = live.endpoint.max_payload_bytes;
     let announced = incoming.size_hint().exact().unwrap_or(0);
@@ -222,6 +231,19 @@ fn decide(
     let path = replica_path(&version, rest, parts.uri.query())?;
     let authority = authority_value(&parts.headers, &authority)?;
     Ok(Decided { version, path, authority, auth_took })
+}
+
+/// What to wait for when only the keys of the token's issuer are missing: the first request after
+/// an issuer has rotated its keys should work.
+fn keys_to_come(
+    error: &ProxyError,
+    parts: &Parts,
+    record: &Record,
+    client: &Client,
+) -> Option<BoxFuture<'static, ()>> {
+    let ProxyError::Credential(auth::Refusal::Token(fault)) = error else { return None };
+    let live = record.endpoint.as_ref().filter(|_| fault.wants_keys())?;
+    auth::keys_to_come(&live.endpoint.auth, &parts.headers, &*client.worker.proxy.tokens)
 }
 
 /// The authority as a field: nearly always the one that the client has sent.

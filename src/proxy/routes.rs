@@ -13,6 +13,7 @@ use http::{HeaderMap, HeaderValue, header, uri::PathAndQuery};
 
 use super::{error::ProxyError, head, settings::Settings};
 use crate::{
+    auth::Tokens,
     domain::{Catalog, Change, Endpoint, Name, StickyBy, Version, VersionKey},
     lifecycle::Lifecycle,
     replica::{Registry, VersionState},
@@ -29,6 +30,8 @@ pub struct Proxy {
     pub(super) metrics: Arc<Metrics>,
     pub(super) unrouted: Arc<EndpointMetrics>,
     pub(super) access_log: AccessLog,
+    /// Who knows the keys that tokens are signed with.
+    pub(super) tokens: Arc<dyn Tokens>,
     /// Client connections now, over all threads.
     pub(super) connections: AtomicUsize,
     registry: Arc<Registry>,
@@ -74,6 +77,7 @@ impl Proxy {
         registry: Arc<Registry>,
         metrics: Arc<Metrics>,
         access_log: AccessLog,
+        tokens: Arc<dyn Tokens>,
     ) -> Arc<Self> {
         Arc::new(Self {
             routes: ArcSwap::default(),
@@ -82,6 +86,7 @@ impl Proxy {
             lifecycle,
             metrics,
             access_log,
+            tokens,
             connections: AtomicUsize::new(0),
             registry,
         })

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{Proxy, Settings};
 use crate::{
+    auth::NoTokens,
     domain::{
         AuthPolicy, Autoscale, Catalog, Endpoint, ErrorProfile, Name, Version, VersionKey,
         VersionKind,
@@ -75,7 +76,14 @@ impl Room {
         let registry = Registry::new(Arc::new(|_| {}), Arc::new(AllHere));
         let (settings, lifecycle) = (Settings::default(), Lifecycle::new());
         let log = AccessLog::off();
-        let proxy = Proxy::new(settings, lifecycle, registry, Arc::clone(&metrics), log);
+        let proxy = Proxy::new(
+            settings,
+            lifecycle,
+            registry,
+            Arc::clone(&metrics),
+            log,
+            Arc::new(NoTokens),
+        );
         Self { proxy, metrics }
     }
 

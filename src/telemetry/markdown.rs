@@ -29,7 +29,8 @@ pub fn metrics_markdown() -> String {
         line(&mut page, format_args!("| `{name}` | {kind} | {help} |"));
     }
     page.push_str("\n## Label values\n\n| label | values |\n| --- | --- |\n");
-    for label in ["code", "reason", "state", "direction", "cause", "protocol", "result"] {
+    for label in ["code", "reason", "state", "direction", "cause", "protocol", "result", "outcome"]
+    {
         let values: Vec<_> = label_values(label).iter().map(|value| format!("`{value}`")).collect();
         let values = match label {
             "code" => "the status code; `other` where it is not one of 100–599 from the model, \
@@ -41,8 +42,8 @@ pub fn metrics_markdown() -> String {
     }
     page.push_str(
         "\n`endpoint` and `version` are names from the catalog; `endpoint` is empty for requests \
-         that found none. `version` of `modelway_build_info` is the version of Modelway. `name` is the first \
-         host of a certificate in force.\n\n\
+         that found none. `name` is the first host of a certificate in force. \
+         `issuer` is an issuer of `auth.token.issuers`, at most 256 of them. `version` of `modelway_build_info` is the version of Modelway.\n\n\
          ## Buckets\n\n| series | upper bounds in seconds |\n| --- | --- |\n",
     );
     for series in ALL {

@@ -128,6 +128,15 @@ series! {
     CERTIFICATE_EXPIRY = Kind::Gauge, "modelway_certificate_expiry_timestamp_seconds",
         &["name"], "seconds",
         "When a certificate in force expires, in seconds since 1970; name is the first host it is for.";
+    ISSUER_KEYS = Kind::Gauge, "modelway_issuer_keys",
+        &["issuer"], "keys",
+        "Keys of an outside issuer of tokens that are known and can be used.";
+    ISSUER_KEYS_AGE = Kind::Gauge, "modelway_issuer_keys_age_seconds",
+        &["issuer"], "seconds",
+        "Time since the keys of an outside issuer were last fetched; absent until they were.";
+    ISSUER_FETCHES = Kind::Counter, "modelway_issuer_fetches_total",
+        &["issuer", "outcome"], "fetches",
+        "Fetches of the keys of an outside issuer, by how they ended.";
 }
 
 /// The values of a label that is not a name of the catalog: closed lists, except `code`.
@@ -140,6 +149,8 @@ pub(super) fn label_values(label: &str) -> Vec<&'static str> {
         "state" => super::registry::REPLICA_STATES.to_vec(),
         "direction" => super::handles::DIRECTIONS.map(super::handles::direction_word).to_vec(),
         "cause" => super::RetryCause::ALL.map(super::RetryCause::as_str).to_vec(),
+        "issuer" => vec!["issuer of tokens"],
+        "outcome" => super::FetchOutcome::ALL.map(super::FetchOutcome::as_str).to_vec(),
         "protocol" => super::registry::PROTOCOLS.to_vec(),
         "result" => super::tls::results(),
         "name" => vec!["name of a certificate"],
@@ -174,6 +185,9 @@ pub(super) struct Families {
     pub(super) handshakes: IntCounterVec,
     pub(super) certificate_reloads: IntCounterVec,
     pub(super) certificate_expiry: GaugeVec,
+    pub(super) issuer_keys: IntGaugeVec,
+    pub(super) issuer_keys_age: GaugeVec,
+    pub(super) issuer_fetches: IntCounterVec,
 }
 
 impl Families {
@@ -206,6 +220,9 @@ impl Families {
             handshakes: register(r, counters(&HANDSHAKES)),
             certificate_reloads: register(r, counters(&CERTIFICATE_RELOADS)),
             certificate_expiry: register(r, gauges(&CERTIFICATE_EXPIRY)),
+            issuer_keys: register(r, int_gauges(&ISSUER_KEYS)),
+            issuer_keys_age: register(r, gauges(&ISSUER_KEYS_AGE)),
+            issuer_fetches: register(r, counters(&ISSUER_FETCHES)),
             registry,
         }
     }

@@ -18,7 +18,7 @@ pub(super) const PROTOCOLS: [&str; 3] = ["http1", "http2", "websocket"];
 /// All metrics of one router, in a registry of their own.
 #[derive(Debug)]
 pub struct Metrics {
-    families: Arc<Families>,
+    pub(super) families: Arc<Families>,
     versions: Mutex<HashMap<VersionKey, Arc<VersionMetrics>>>,
     endpoints: Mutex<BTreeMap<Name, Arc<EndpointMetrics>>>,
     unrouted: Arc<EndpointMetrics>,
