@@ -1,6 +1,10 @@
 //! The items of the admin API as they travel; the operator's commands read the same types.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
+
+use crate::domain::{ClearKeys, IssuedToken};
 
 /// An endpoint with its versions.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -177,4 +181,60 @@ pub struct RouterItem {
     pub requests_in_progress: u64,
     /// Time since the source of the catalog was last in step with it, in seconds.
     pub catalog_age_seconds: f64,
+}
+
+/// The keys of an endpoint. Never printed by `Debug`.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KeysItem {
+    /// The primary key.
+    pub primary_key: String,
+    /// The secondary key; null where there is none.
+    pub secondary_key: Option<String>,
+}
+
+impl fmt::Debug for KeysItem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeysItem(…)")
+    }
+}
+
+impl From<ClearKeys> for KeysItem {
+    fn from(keys: ClearKeys) -> Self {
+        Self {
+            primary_key: keys.primary.reveal().to_owned(),
+            secondary_key: keys.secondary.map(|key| key.reveal().to_owned()),
+        }
+    }
+}
+
+/// A token for an endpoint, with the fields of Azure Machine Learning. Never printed by `Debug`.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TokenItem {
+    /// The token.
+    pub access_token: String,
+    /// `Bearer`.
+    pub token_type: String,
+    /// When to ask for another one, in seconds since 1970.
+    pub refresh_after: u64,
+    /// From when on it is refused, in seconds since 1970.
+    pub expiry_on: u64,
+}
+
+impl fmt::Debug for TokenItem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenItem(…)")
+    }
+}
+
+impl From<IssuedToken> for TokenItem {
+    fn from(token: IssuedToken) -> Self {
+        Self {
+            access_token: token.access_token.reveal().to_owned(),
+            token_type: "Bearer".to_owned(),
+            refresh_after: token.refresh_after,
+            expiry_on: token.expiry_on,
+        }
+    }
 }

@@ -5,12 +5,15 @@ use serde_json::{Map, Value, json};
 /// One path of the admin port.
 #[derive(Debug)]
 pub(super) struct PathEntry {
+    pub(super) method: &'static str,
     pub(super) path: &'static str,
     pub(super) summary: &'static str,
     answer: Answer,
     parameters: &'static [Parameter],
     /// Statuses other than 200, with their meaning.
     refusals: &'static [(&'static str, &'static str)],
+    /// Whether the guard has to let the caller in.
+    guarded: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -30,8 +33,35 @@ struct Parameter {
 }
 
 const fn path(path: &'static str, summary: &'static str, answer: Answer) -> PathEntry {
-    PathEntry { path, summary, answer, parameters: &[], refusals: &[] }
+    let (parameters, refusals): (&[Parameter], _) = (&[], &[]);
+    PathEntry { method: "GET", path, summary, answer, parameters, refusals, guarded: false }
 }
+
+/// A path with the credentials of an endpoint, which is not for everybody.
+const fn guarded(
+    method: &'static str,
+    path: &'static str,
+    summary: &'static str,
+    answer: Answer,
+    parameters: &'static [Parameter],
+) -> PathEntry {
+    PathEntry { method, path, summary, answer, parameters, refusals: GUARDED, guarded: true }
+}
+
+const ENDPOINT: Parameter =
+    Parameter { name: "name", place: "path", kind: "string", meaning: "name of an endpoint" };
+const KEY: Parameter =
+    Parameter { name: "key", place: "path", kind: "string", meaning: "primary or secondary" };
+
+/// How a guarded path is refused; all are application/problem+json.
+const GUARDED: &[(&str, &str)] = &[
+    ("400", "a malformed request, or a body with fields"),
+    ("401", "no credential, or not a valid one"),
+    ("403", "the caller may not"),
+    ("404", "no such endpoint or key"),
+    ("409", "the endpoint has none, or the router cannot change it; the detail says why"),
+    ("503", "not now: the cluster does not answer"),
+];
 
 const fn query(name: &'static str, kind: &'static str, meaning: &'static str) -> Parameter {
     Parameter { name, place: "query", kind, meaning }
@@ -52,15 +82,32 @@ pub(super) static PATHS: &[PathEntry] = &[
     path("/api/v1", "this list", Answer::Text),
     path("/api/v1/endpoints", "endpoints with their versions and load", Answer::List("Endpoint")),
     PathEntry {
-        parameters: &[Parameter {
-            name: "name",
-            place: "path",
-            kind: "string",
-            meaning: "name of an endpoint",
-        }],
+        parameters: &[ENDPOINT],
         refusals: &[("404", "no such endpoint (application/problem+json)")],
         ..path("/api/v1/endpoints/{name}", "one endpoint", Answer::Item("Endpoint"))
     },
+    guarded(
+        "GET",
+        "/api/v1/endpoints/{name}/keys",
+        "the keys of an endpoint",
+        Answer::Item("Keys"),
+        &[ENDPOINT],
+    ),
+    guarded(
+        "POST",
+        "/api/v1/endpoints/{name}/keys/{key}/regenerate",
+        "replaces one key; the other one stays as it is",
+        Answer::Item("Keys"),
+        &[ENDPOINT, KEY],
+    ),
+    guarded(
+        "POST",
+        "/api/v1/endpoints/{name}/token",
+        "a token for an endpoint",
+        Answer::Item("Token"),
+        &[ENDPOINT],
+    ),
+    path("/.well-known/jwks.json", "public keys of the router's tokens", Answer::Json),
     path("/api/v1/replicas", "replicas with their slots", Answer::List("Replica")),
     PathEntry {
         parameters: &[
@@ -117,6 +164,16 @@ static SCHEMAS: &[(&str, &[(&str, &str)])] = &[
             ("maxQueueLength", "integer"),
             ("onDisconnect", "string?"),
             ("fallbackToDefault", "boolean"),
+        ],
+    ),
+    ("Keys", &[("primaryKey", "string"), ("secondaryKey", "string?")]),
+    (
+        "Token",
+        &[
+            ("accessToken", "string"),
+            ("tokenType", "string"),
+            ("refreshAfter", "integer"),
+            ("expiryOn", "integer"),
         ],
     ),
     (
@@ -203,7 +260,9 @@ static SCHEMAS: &[(&str, &[(&str, &str)])] = &[
 pub(super) fn document() -> Value {
     let paths: Map<String, Value> = PATHS
         .iter()
-        .map(|entry| (entry.path.to_owned(), json!({"get": operation(entry)})))
+        .map(|entry| {
+            (entry.path.to_owned(), json!({entry.method.to_lowercase(): operation(entry)}))
+        })
         .collect();
     let schemas: Map<String, Value> =
         SCHEMAS.iter().map(|(name, fields)| ((*name).to_owned(), object(fields))).collect();
@@ -211,12 +270,16 @@ pub(super) fn document() -> Value {
         "openapi": "3.1.0",
         "info": {
             "title": "Modelway admin API",
-            "description": "Read only. Lists are plain arrays; fields are camelCase; durations \
-                            and sizes have their unit in the name.",
+            "description": "Lists are plain arrays; fields are camelCase; durations and sizes have \
+                            their unit in the name. Credentials of endpoints are for callers with \
+                            the admin token, or whom the cluster allows it.",
             "version": env!("CARGO_PKG_VERSION"),
         },
         "paths": paths,
-        "components": {"schemas": schemas},
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {"admin": {"type": "http", "scheme": "bearer"}},
+        },
     })
 }
 
@@ -247,7 +310,14 @@ fn operation(entry: &PathEntry) -> Value {
             })
         })
         .collect();
-    json!({"summary": entry.summary, "parameters": parameters, "responses": responses})
+    let mut operation =
+        json!({"summary": entry.summary, "parameters": parameters, "responses": responses});
+    if entry.guarded
+        && let Some(fields) = operation.as_object_mut()
+    {
+        fields.insert("security".to_owned(), json!([{"admin": []}]));
+    }
+    operation
 }
 
 fn object(fields: &[(&str, &str)]) -> Value {

@@ -4,18 +4,18 @@ use axum::{
     Json, Router,
     extract::{Path, Query, State, rejection::QueryRejection},
     http::{HeaderName, Method, StatusCode, Uri, header},
-    routing::{MethodRouter, get},
+    routing::{MethodRouter, get, post},
 };
 use serde::Deserialize;
 
 use super::{
-    AdminState, collect,
+    AdminState, collect, credentials,
     health::{livez, readyz},
     items::{DecisionItem, EndpointItem, ReplicaItem, RouterItem},
     openapi::{PATHS, document},
     problem::Problem,
 };
-use crate::telemetry::DECISIONS_MAX;
+use crate::{domain::CredentialError, telemetry::DECISIONS_MAX};
 
 /// Everything the admin port answers.
 pub(super) fn router(state: AdminState) -> Router {
@@ -28,7 +28,7 @@ pub(super) fn router(state: AdminState) -> Router {
 }
 
 /// Each path once; a test holds it equal to the list in `/openapi.json`.
-pub(super) fn routes() -> [(&'static str, MethodRouter<AdminState>); 12] {
+pub(super) fn routes() -> [(&'static str, MethodRouter<AdminState>); 16] {
     [
         ("/", get(index)),
         ("/livez", get(livez)),
@@ -38,6 +38,10 @@ pub(super) fn routes() -> [(&'static str, MethodRouter<AdminState>); 12] {
         ("/openapi.json", get(openapi)),
         ("/api/v1/endpoints", get(endpoints)),
         ("/api/v1/endpoints/{name}", get(endpoint)),
+        ("/api/v1/endpoints/{name}/keys", get(credentials::show_keys)),
+        ("/api/v1/endpoints/{name}/keys/{key}/regenerate", post(credentials::regenerate)),
+        ("/api/v1/endpoints/{name}/token", post(credentials::token)),
+        ("/.well-known/jwks.json", get(credentials::jwks)),
         ("/api/v1/replicas", get(replicas)),
         ("/api/v1/decisions", get(decisions)),
         ("/api/v1/routers", get(routers)),
@@ -46,7 +50,9 @@ pub(super) fn routes() -> [(&'static str, MethodRouter<AdminState>); 12] {
 }
 
 async fn index() -> String {
-    let lines = PATHS.iter().map(|entry| format!("{:<26} {}\n", entry.path, entry.summary));
+    let lines = PATHS
+        .iter()
+        .map(|entry| format!("{:<4} {:<48} {}\n", entry.method, entry.path, entry.summary));
     std::iter::once("Modelway, admin port\n\n".to_owned()).chain(lines).collect()
 }
 
@@ -70,11 +76,8 @@ async fn endpoint(
     Path(name): Path<String>,
 ) -> Result<Json<EndpointItem>, Problem> {
     let catalog = state.view.catalog();
-    let endpoint = catalog.endpoints.get(name.as_str()).ok_or_else(|| Problem {
-        status: StatusCode::NOT_FOUND,
-        code: "endpoint_not_found",
-        detail: format!("no endpoint {name:?}; GET /api/v1/endpoints lists them"),
-    })?;
+    let endpoint =
+        catalog.endpoints.get(name.as_str()).ok_or(CredentialError::UnknownEndpoint(name))?;
     Ok(Json(collect::endpoint_item(&*state.view, endpoint)))
 }
 
@@ -98,10 +101,9 @@ async fn decisions(
     State(state): State<AdminState>,
     filter: Result<Query<DecisionFilter>, QueryRejection>,
 ) -> Result<Json<Vec<DecisionItem>>, Problem> {
-    let Query(filter) = filter.map_err(|rejection| Problem {
-        status: StatusCode::BAD_REQUEST,
-        code: "malformed_request",
-        detail: format!("{}; endpoint, version and limit are allowed", rejection.body_text()),
+    let Query(filter) = filter.map_err(|rejection| {
+        let detail = format!("{}; endpoint, version and limit are allowed", rejection.body_text());
+        Problem::new(StatusCode::BAD_REQUEST, "malformed_request", detail)
     })?;
     let is = |wanted: &Option<String>, name: &str| wanted.as_ref().is_none_or(|w| w == name);
     let limit = filter.limit.unwrap_or(DECISIONS_MAX);
@@ -118,20 +120,11 @@ async fn routers(State(state): State<AdminState>) -> Json<[RouterItem; 1]> {
 }
 
 async fn nowhere(uri: Uri) -> Problem {
-    Problem {
-        status: StatusCode::NOT_FOUND,
-        code: "no_route",
-        detail: format!("nothing is at {:?}; GET / lists the addresses", uri.path()),
-    }
+    let detail = format!("nothing is at {:?}; GET / lists the addresses", uri.path());
+    Problem::new(StatusCode::NOT_FOUND, "no_route", detail)
 }
 
 async fn wrong_method(method: Method, uri: Uri) -> Problem {
-    Problem {
-        status: StatusCode::METHOD_NOT_ALLOWED,
-        code: "method_not_allowed",
-        detail: format!(
-            "{method} is not allowed at {:?}: the admin port is for reading",
-            uri.path()
-        ),
-    }
+    let detail = format!("{method} is not allowed at {:?}; GET / lists the methods", uri.path());
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)
 }

@@ -1,11 +1,11 @@
 //! The listener of the admin port.
 //!
-//! hyper directly and not `axum::serve`, which has no time limits. Handlers never wait, so a
-//! connection can be slow only in sending its head or in reading its answer; both are bounded, and
-//! when there are too many connections the oldest one makes room. Bodies are never read: hyper
-//! closes a connection that sends one.
+//! hyper directly and not `axum::serve`, which has no time limits. A connection
+//! can be slow in sending its head or in reading its answer; both are bounded, and when there are too
+//! many connections the oldest one makes room. A body is read only where one may be sent, bounded in
+//! size and time (`credentials`); hyper closes a connection that sends another one.
 
-use std::{collections::VecDeque, convert::Infallible, time::Duration};
+use std::{collections::VecDeque, convert::Infallible, net::SocketAddr, time::Duration};
 
 use axum::{Router, body::Body};
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
@@ -16,7 +16,7 @@ use tokio::{
 };
 use tower::ServiceExt as _;
 
-use super::{AdminState, routes};
+use super::{AdminState, guard::Peer, routes};
 use crate::lifecycle::Phase;
 
 /// The most connections at once.
@@ -64,12 +64,13 @@ pub(super) async fn serve_within(bounds: Bounds, listener: TcpListener, state: A
                 }
             }
             accepted = listener.accept() => match accepted {
-                Ok((stream, _peer)) => {
+                Ok((stream, peer)) => {
                     if by_age.len() >= bounds.connections && let Some(oldest) = by_age.pop_front() {
                         tracing::debug!("too many admin connections, the oldest is closed");
                         oldest.abort();
                     }
-                    by_age.push_back(connections.spawn(connection(bounds, stream, router.clone())));
+                    let served = connection(bounds, stream, peer, router.clone());
+                    by_age.push_back(connections.spawn(served));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "the admin port cannot accept a connection");
@@ -80,14 +81,15 @@ pub(super) async fn serve_within(bounds: Bounds, listener: TcpListener, state: A
     }
 }
 
-async fn connection(bounds: Bounds, stream: TcpStream, router: Router) {
+async fn connection(bounds: Bounds, stream: TcpStream, peer: SocketAddr, router: Router) {
     #[cfg(target_os = "linux")]
     if let Err(error) =
         socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(bounds.stall_time))
     {
         tracing::debug!(%error, "an admin connection goes without a limit for unread answers");
     }
-    let service = service_fn(move |request: Request<Incoming>| {
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(Peer(peer));
         let router = router.clone();
         async move { Ok::<_, Infallible>(answer(router, request.map(Body::new)).await) }
     });

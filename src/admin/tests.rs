@@ -3,11 +3,14 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    future::ready,
     net::{Ipv4Addr, SocketAddr},
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
+use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -15,15 +18,16 @@ use tokio::{
 };
 
 use super::{
-    AdminState, CertificateView, ReplicaView, RouterView, View, openapi,
+    AdminState, CertificateView, Credentials, Guard, ReplicaView, RouterView, View, openapi,
     routes::routes,
     server::{Bounds, serve_within},
 };
 use crate::{
     domain::{
-        AuthPolicy, Autoscale, Catalog, Decision, DecisionInputs, Endpoint, ErrorProfile,
-        IssuerStatus, KeyDigest, MAX_PAYLOAD_BYTES, Name, OnDisconnect, Replica, ReplicaId,
-        ReplicaState, StickyBy, Version, VersionKey, VersionKind, VersionLoad,
+        AuthPolicy, Autoscale, Catalog, ClearKeys, ClearText, CredentialError, Decision,
+        DecisionInputs, Endpoint, ErrorProfile, IssuedToken, IssuerStatus, KeyDigest, KeySlot,
+        MAX_PAYLOAD_BYTES, Name, OnDisconnect, Replica, ReplicaId, ReplicaState, Review, Right,
+        StickyBy, Version, VersionKey, VersionKind, VersionLoad,
     },
     lifecycle::{Lifecycle, Phase},
     telemetry::{DecisionLog, Metrics},
@@ -198,6 +202,66 @@ pub(crate) fn sample_state() -> AdminState {
         metrics: Metrics::new(),
         decisions,
         view: Arc::new(Sample(Arc::new(catalog()))),
+        credentials: Arc::new(Held::default()),
+        guard: Arc::new(Guard::new(true)),
+    }
+}
+
+/// Keys of `demo` in memory; of everybody known, `reader` may only see them.
+#[derive(Default)]
+pub(crate) struct Held {
+    primary: Mutex<u32>,
+    pub(crate) in_cluster: bool,
+}
+
+impl Held {
+    fn keys(&self) -> ClearKeys {
+        let primary = format!("primary-{}", self.primary.lock());
+        ClearKeys {
+            primary: ClearText::new(primary),
+            secondary: Some(ClearText::new("secondary-0")),
+        }
+    }
+}
+
+type Answered<T> = BoxFuture<'static, T>;
+
+impl Credentials for Held {
+    fn keys(&self, _endpoint: Name) -> Answered<Result<ClearKeys, CredentialError>> {
+        Box::pin(ready(Ok(self.keys())))
+    }
+
+    fn regenerate(
+        &self,
+        _endpoint: Name,
+        slot: KeySlot,
+    ) -> Answered<Result<ClearKeys, CredentialError>> {
+        if slot == KeySlot::Primary {
+            *self.primary.lock() += 1;
+        }
+        Box::pin(ready(Ok(self.keys())))
+    }
+
+    fn token(&self, _endpoint: &Name) -> Result<IssuedToken, CredentialError> {
+        Ok(IssuedToken {
+            access_token: ClearText::new("head.claims.signature"),
+            refresh_after: 1_700_000_000,
+            expiry_on: 1_700_043_200,
+        })
+    }
+
+    fn jwks(&self) -> Value {
+        serde_json::json!({"keys": []})
+    }
+
+    fn review(&self, token: ClearText, right: Right, _endpoint: Name) -> Answered<Option<Review>> {
+        let review = match token.reveal() {
+            "of-reader" if right == Right::ShowKeys => Review::Allowed("reader".to_owned()),
+            "of-reader" => Review::Denied("reader".to_owned()),
+            "of-nobody-now" => Review::Unavailable("the API server is away".to_owned()),
+            _ => Review::Unknown,
+        };
+        Box::pin(ready(self.in_cluster.then_some(review)))
     }
 }
 
@@ -215,6 +279,11 @@ pub(crate) async fn start(state: &AdminState) -> SocketAddr {
     address
 }
 
+/// A path with its parameters filled in.
+fn sample_path(path: &str) -> String {
+    path.replace("{name}", "demo").replace("{key}", "primary")
+}
+
 struct Answer {
     status: u16,
     head: String,
@@ -229,7 +298,8 @@ impl Answer {
 
 async fn ask(address: SocketAddr, method: &str, target: &str) -> Answer {
     let mut stream = TcpStream::connect(address).await.unwrap();
-    let request = format!("{method} {target} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n");
+    let request =
+        format!("{method} {target} HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut text = String::new();
     stream.read_to_string(&mut text).await.unwrap();
@@ -247,9 +317,12 @@ async fn every_documented_path_answers_and_no_other_does() {
     assert_eq!(served, described);
 
     let address = start(&sample_state()).await;
-    for path in described {
-        let answer = ask(address, "GET", &path.replace("{name}", "demo")).await;
+    for entry in openapi::PATHS {
+        let path = sample_path(entry.path);
+        let answer = ask(address, entry.method, &path).await;
         assert_eq!(answer.status, 200, "{path}");
+        let other = if entry.method == "GET" { "POST" } else { "GET" };
+        assert_eq!(ask(address, other, &path).await.status, 405, "{path}");
     }
     let lost = ask(address, "GET", "/api/v2/endpoints").await;
     assert_eq!(lost.status, 404);
@@ -301,11 +374,12 @@ async fn what_is_served_has_exactly_the_described_fields() {
     let address = start(&sample_state()).await;
     let document = ask(address, "GET", "/openapi.json").await.json();
     for (path, entry) in document["paths"].as_object().unwrap() {
-        let content = &entry["get"]["responses"]["200"]["content"]["application/json"];
+        let (method, operation) = entry.as_object().unwrap().iter().next().unwrap();
+        let content = &operation["responses"]["200"]["content"]["application/json"];
         if !content.is_object() {
             continue;
         }
-        let value = ask(address, "GET", &path.replace("{name}", "demo")).await.json();
+        let value = ask(address, &method.to_uppercase(), &sample_path(path)).await.json();
         assert!(value.as_array().is_none_or(|items| !items.is_empty()), "{path} shows something");
         matches(&document, &content["schema"], &value, path);
     }

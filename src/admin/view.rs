@@ -7,6 +7,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use super::{Credentials, Guard};
 use crate::{
     domain::{Catalog, IssuerStatus, Name, ReplicaId, ReplicaState, VersionKey, VersionLoad},
     lifecycle::{Lifecycle, Phase},
@@ -103,6 +104,10 @@ pub struct AdminState {
     pub decisions: DecisionLog,
     /// The live state.
     pub view: Arc<dyn View>,
+    /// Keys and tokens of endpoints.
+    pub credentials: Arc<dyn Credentials>,
+    /// Who may see and change those.
+    pub guard: Arc<Guard>,
 }
 
 impl fmt::Debug for AdminState {

@@ -4,8 +4,11 @@ use std::path::{Path, PathBuf};
 
 use super::{keys::Keyring, start::Say};
 use crate::{
-    domain::Name,
-    platform::spec::{self, EndpointSpec, Policy, Problem, Target},
+    domain::{ClearKeys, ClearText, CredentialError, KeySlot, Name},
+    platform::{
+        new_key,
+        spec::{self, EndpointSpec, Policy, Problem, Target},
+    },
 };
 
 /// What `dev` serves without a file.
@@ -58,6 +61,34 @@ impl Files {
         }
         Ok(Ready { endpoints, new_keys, warnings: loaded.warnings })
     }
+
+    /// The keys of an endpoint: those of its file, else those that were generated.
+    pub(super) fn keys(&self, endpoint: &Name) -> Result<ClearKeys, CredentialError> {
+        if !self.paths.is_empty()
+            && let Some(keys) = spec::keys_in_files(&self.paths, endpoint)?
+        {
+            return Ok(keys);
+        }
+        self.keyring.of(endpoint).cloned().ok_or_else(|| none(endpoint))
+    }
+
+    /// A new key in the place of an old one, there where the old one is. It comes into force with the
+    /// next [`Files::load`].
+    pub(super) fn regenerate(
+        &mut self,
+        endpoint: &Name,
+        slot: KeySlot,
+    ) -> Result<ClearKeys, CredentialError> {
+        if !self.paths.is_empty() && spec::keys_in_files(&self.paths, endpoint)?.is_some() {
+            let new = ClearText::new(new_key());
+            return spec::replace_key(&self.paths, endpoint, slot, &new, Policy::FILES);
+        }
+        self.keyring.regenerate(endpoint, slot).cloned().ok_or_else(|| none(endpoint))
+    }
+}
+
+fn none(endpoint: &Name) -> CredentialError {
+    CredentialError::Unsuitable(format!("endpoint {endpoint} has no keys"))
 }
 
 /// A command that begins with `modelway` means this very binary, which need not be on the path.

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use crate::{
     auth,
-    domain::Name,
+    domain::{ClearKeys, ClearText, KeySlot, Name},
     platform::{self, spec::EndpointSpec},
 };
 
-/// Generated keys by endpoint. They outlive edits of the files and end with the process.
+/// Generated keys by endpoint. They outlive edits of the files and end with the process. They are the
+/// one place where a router holds keys in clear text: there is nowhere else to show them from.
 #[derive(Debug, Default)]
-pub(super) struct Keyring(BTreeMap<Name, [auth::Key; 2]>);
+pub(super) struct Keyring(BTreeMap<Name, ClearKeys>);
 
 impl Keyring {
     /// Gives the endpoint its keys where it needs some and its file has none; returns the primary
@@ -21,14 +22,33 @@ impl Keyring {
             return None;
         }
         let fresh = !self.0.contains_key(&endpoint.name);
-        let keys = self.0.entry(endpoint.name.clone()).or_insert_with(|| [generate(), generate()]);
-        endpoint.auth.keys = keys.iter().map(auth::Key::digest).collect();
-        fresh.then(|| keys.first().map(auth::Key::reveal)).flatten()
+        let keys = self
+            .0
+            .entry(endpoint.name.clone())
+            .or_insert_with(|| ClearKeys { primary: generate(), secondary: Some(generate()) });
+        let both = [Some(&keys.primary), keys.secondary.as_ref()].into_iter().flatten();
+        endpoint.auth.keys = both.map(|key| auth::digest(key.reveal().as_bytes())).collect();
+        fresh.then(|| keys.primary.reveal().to_owned())
+    }
+
+    /// The generated keys of an endpoint.
+    pub(super) fn of(&self, endpoint: &Name) -> Option<&ClearKeys> {
+        self.0.get(endpoint)
+    }
+
+    /// Another key in the place of one of them.
+    pub(super) fn regenerate(&mut self, endpoint: &Name, slot: KeySlot) -> Option<&ClearKeys> {
+        let keys = self.0.get_mut(endpoint)?;
+        match slot {
+            KeySlot::Primary => keys.primary = generate(),
+            KeySlot::Secondary => keys.secondary = Some(generate()),
+        }
+        Some(keys)
     }
 }
 
-fn generate() -> auth::Key {
-    auth::Key::new(platform::new_key())
+fn generate() -> ClearText {
+    ClearText::new(platform::new_key())
 }
 
 #[cfg(test)]
@@ -42,6 +62,6 @@ mod tests {
         let key = generate();
         assert_eq!(URL_SAFE_NO_PAD.decode(key.reveal()).unwrap().len(), 32);
         assert_ne!(key.reveal(), generate().reveal());
-        assert!(!format!("{key:?}").contains(&key.reveal()));
+        assert!(!format!("{key:?}").contains(key.reveal()));
     }
 }

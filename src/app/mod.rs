@@ -7,6 +7,9 @@
 //! How: the control plane (platform, driver, admin port) is this thread's runtime; the data plane
 //! has threads of its own. A new catalog goes to the data plane first and to the driver after.
 
+mod admin_token;
+mod credentials;
+mod edits;
 mod ending;
 mod files;
 mod https;

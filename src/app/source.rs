@@ -1,22 +1,23 @@
 //! Where a router gets its endpoints from: files, or a cluster.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use anyhow::Context;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::{
+    edits::{Edits, FileKeys},
     files::{Files, Ready, tell},
     start::Say,
 };
 use crate::{
     config::RouterConfig,
     control::{DecisionSink, always_leads},
-    domain::{AuthMode, CatalogSink, LoadSource, Name},
+    domain::{AuthMode, CatalogSink, LoadSource},
     lifecycle::Lifecycle,
     platform::{
-        Platform,
+        KeyStore, Platform, Reviewer,
         kubernetes::{self, Kubernetes},
         local::{self, Local},
     },
@@ -38,6 +39,10 @@ pub(super) struct Begun {
     pub(super) leads: watch::Receiver<bool>,
     /// Who else wants to know of decisions.
     pub(super) decided: Option<DecisionSink>,
+    /// Where the keys are kept.
+    pub(super) keys: Arc<dyn KeyStore>,
+    /// Who knows callers of the admin port.
+    pub(super) reviewer: Option<Arc<dyn Reviewer>>,
 }
 
 impl Source {
@@ -96,40 +101,44 @@ impl Source {
                 let settings = local::Settings::of_this_binary()?;
                 let local = Local::start(lifecycle, sink, load, output, settings);
                 local.apply(ready.endpoints);
-                follow(lifecycle, *files, &local, metrics, say);
-                Ok(Begun { platform: Arc::new(local), leads: always_leads(), decided: None })
+                let paths = files.paths().to_vec();
+                let edits = Arc::new(Edits {
+                    files: Mutex::new(*files),
+                    local: local.clone(),
+                    metrics: Arc::clone(metrics),
+                    say: Arc::clone(say),
+                });
+                follow(lifecycle, paths, &edits);
+                Ok(Begun {
+                    platform: Arc::new(local),
+                    leads: always_leads(),
+                    decided: None,
+                    keys: Arc::new(FileKeys(edits)),
+                    reviewer: None,
+                })
             }
             Self::Cluster(settings) => {
                 let cluster = Kubernetes::start(lifecycle, settings, sink, catalog).await?;
                 let (leads, told) = (cluster.leads(), cluster.clone());
                 let decided: DecisionSink = Arc::new(move |decision| told.decided(decision));
-                Ok(Begun { platform: Arc::new(cluster), leads, decided: Some(decided) })
+                Ok(Begun {
+                    leads,
+                    decided: Some(decided),
+                    keys: Arc::new(cluster.clone()),
+                    reviewer: Some(Arc::new(cluster.clone())),
+                    platform: Arc::new(cluster),
+                })
             }
         }
     }
 }
 
-/// Applies every edit of the files; a bad one changes nothing and is told.
-fn follow(lifecycle: &Lifecycle, files: Files, local: &Local, metrics: &Arc<Metrics>, say: &Say) {
-    if files.paths().is_empty() {
-        return;
+/// Applies every edit of the files.
+fn follow(lifecycle: &Lifecycle, paths: Vec<PathBuf>, edits: &Arc<Edits>) {
+    if !paths.is_empty() {
+        let edits = Arc::clone(edits);
+        local::watch(lifecycle, paths, move || edits.reload());
     }
-    let paths = files.paths().to_vec();
-    let (local, metrics, say) = (local.clone(), Arc::clone(metrics), Arc::clone(say));
-    let files = Mutex::new(files);
-    local::watch(lifecycle, paths, move || match files.lock().load() {
-        Ok(ready) => {
-            show_keys(&say, &ready.new_keys);
-            tell(&say, &ready.warnings);
-            say("edit   the endpoints were read again and are in force");
-            local.apply(ready.endpoints);
-        }
-        Err(problems) => {
-            metrics.configuration_refusals.inc();
-            tell(&say, &problems);
-            say("edit   refused, nothing changed; see the problems above");
-        }
-    });
 }
 
 fn greet(say: &Say, ready: &Ready, base: &str) {
@@ -155,11 +164,5 @@ fn greet(say: &Say, ready: &Ready, base: &str) {
         let content = "-H 'Content-Type: application/json' -d '{\"data\": [1, 2, 3]}'";
         // Alone on its line, so that the whole line can be pasted.
         say(&format!("curl {uri}{credential} {content}"));
-    }
-}
-
-fn show_keys(say: &Say, keys: &[(Name, String)]) {
-    for (endpoint, key) in keys {
-        say(&format!("key    {endpoint}  {key}"));
     }
 }

@@ -9,13 +9,15 @@ use anyhow::Context;
 use tokio::sync::{mpsc, watch};
 
 use super::{
+    admin_token,
+    credentials::Credentials,
     ending::{Running, StopSignals, end_early},
     https,
     source::Source,
     view::{Rooms, router_name, started},
 };
 use crate::{
-    admin::{self, AdminState, RouterView},
+    admin::{self, AdminState, Guard, RouterView},
     config::{CLIENT_FILES_PERCENT, RouterConfig},
     control::{DecisionSink, Driver, DriverHandle},
     domain::{Catalog, CatalogSink, Decision, Signal, SignalSink},
@@ -54,6 +56,7 @@ struct Parts {
     signals: mpsc::Receiver<Signal>,
     /// Filled once the platform has started, which needs the registry first.
     platform: Arc<OnceLock<Beside>>,
+    guard: Arc<Guard>,
     say: Say,
 }
 
@@ -116,6 +119,8 @@ impl Parts {
             }
             drop(sender.try_send(signal));
         });
+        let guard = Arc::new(Guard::new(config.admin_open && config.admin.ip().is_loopback()));
+        admin_token::keep(&lifecycle, &guard, config.admin_token.as_ref(), &metrics)?;
         let registry = Registry::new(sink, Arc::new(AllHere));
         let issuers = Issuers::new(None, SystemTime::now);
         let proxy = Proxy::new(
@@ -137,6 +142,7 @@ impl Parts {
             catalog: watch::Sender::new(Arc::default()),
             signals,
             platform,
+            guard,
             say,
         })
     }
@@ -190,11 +196,15 @@ impl Parts {
                 requests: 0,
             },
         };
+        let credentials =
+            Credentials { catalog: catalog.clone(), keys: begun.keys, reviewer: begun.reviewer };
         let state = AdminState {
             lifecycle: self.lifecycle.clone(),
             metrics: Arc::clone(&self.metrics),
             decisions: self.decisions,
             view: Arc::new(view),
+            credentials: Arc::new(credentials),
+            guard: self.guard,
         };
         self.lifecycle.spawn("admin", admin::serve(admin_listener, state));
         self.lifecycle.wait_until_ready().await;

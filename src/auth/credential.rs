@@ -38,7 +38,7 @@ pub(super) fn credential(headers: &HeaderMap) -> Result<Credential<'_>, Refusal>
 }
 
 /// The value behind `Bearer` and at least one space; the scheme in any case (RFC 9110 §11.1).
-fn bearer_value(field: &[u8]) -> Option<&[u8]> {
+pub fn bearer_value(field: &[u8]) -> Option<&[u8]> {
     let (scheme, rest) = field.split_at_checked(b"Bearer".len())?;
     if !scheme.eq_ignore_ascii_case(b"Bearer") || rest.first() != Some(&b' ') {
         return None;

@@ -23,7 +23,7 @@ use std::{fmt, sync::Arc};
 use futures_util::future::BoxFuture;
 use http::HeaderMap;
 
-pub use credential::API_KEY;
+pub use credential::{API_KEY, bearer_value};
 pub use key::{Key, digest};
 pub use token::{
     Issued, KeyFault, KeySet, KeySetFault, LEEWAY, MAX_KEY_SET_BYTES, MAX_KEYS, MAX_KID_BYTES,

@@ -1,12 +1,15 @@
 //! The flags of `serve` that are about a Kubernetes cluster.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 
 use crate::{
-    config::{LEASE_NAME, RouterFile},
-    platform::kubernetes::{Access, Settings},
+    config::{KEY_GRACE, KEY_GRACE_MAX, LEASE_NAME, RouterFile},
+    platform::{
+        kubernetes::{Access, Settings},
+        spec::DurationText,
+    },
 };
 
 /// Where the cluster is and what is served of it.
@@ -30,6 +33,9 @@ pub(super) struct ClusterArgs {
     /// Labels by which routers find each other's pods, in their own namespace [default: none]
     #[arg(long, env = "MODELWAY_ROUTER_SELECTOR")]
     router_selector: Option<String>,
+    /// How long the last keys of a Secret that was deleted or emptied stay valid [default: 5m]
+    #[arg(long, env = "MODELWAY_KEY_GRACE", value_parser = humantime::parse_duration)]
+    key_grace: Option<Duration>,
     /// Path of a kubeconfig [default: KUBECONFIG, the pod's service account, ~/.kube/config]
     #[arg(long, env = "MODELWAY_KUBECONFIG", value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
@@ -43,14 +49,27 @@ const OWN_NAMESPACE: &str = "MODELWAY_POD_NAMESPACE";
 
 impl ClusterArgs {
     /// The settings, when the endpoints come from a cluster: flags and variables, then the file.
-    pub(super) fn settings(self, file: &RouterFile, identity: String) -> Option<Settings> {
+    pub(super) fn settings(
+        self,
+        file: &RouterFile,
+        identity: String,
+    ) -> anyhow::Result<Option<Settings>> {
         if !self.kubernetes && !file.kubernetes {
-            return None;
+            return Ok(None);
+        }
+        let key_grace = self.key_grace.or(file.key_grace.map(|DurationText(grace)| grace));
+        let key_grace = key_grace.unwrap_or(KEY_GRACE);
+        if key_grace > KEY_GRACE_MAX {
+            anyhow::bail!(
+                "key-grace is at most {}, not {}",
+                humantime::format_duration(KEY_GRACE_MAX),
+                humantime::format_duration(key_grace)
+            );
         }
         let namespaces =
             if self.namespaces.is_empty() { file.namespaces.clone() } else { self.namespaces };
         let public_url = self.public_url.or_else(|| file.public_url.clone()).unwrap_or_default();
-        Some(Settings {
+        Ok(Some(Settings {
             access: Access {
                 kubeconfig: self.kubeconfig.or_else(|| file.kubeconfig.clone()),
                 context: self.context.or_else(|| file.context.clone()),
@@ -65,6 +84,7 @@ impl ClusterArgs {
             own_namespace: std::env::var(OWN_NAMESPACE).ok(),
             router_selector: self.router_selector.or_else(|| file.router_selector.clone()),
             public_url: public_url.trim_end_matches('/').to_owned(),
-        })
+            key_grace,
+        }))
     }
 }

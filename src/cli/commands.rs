@@ -49,6 +49,12 @@ enum Command {
     /// Show one thing in full
     #[command(after_help = "Example: modelway describe endpoint demo")]
     Describe(operator::DescribeArgs),
+    /// Show or replace the keys of an endpoint
+    #[command(subcommand)]
+    Keys(operator::KeysArgs),
+    /// Print a token for an endpoint
+    #[command(after_help = "Example: curl -H \"Authorization: Bearer $(modelway token demo)\" …")]
+    Token(operator::ShowArgs),
     /// Becomes a replica process that ends with its router
     #[command(name = crate::platform::local::EXEC_REPLICA, hide = true)]
     ExecReplica {
@@ -76,6 +82,8 @@ pub fn main() -> ExitCode {
         Command::Bench(args) => bench::run_blocking(args),
         Command::Get(args) => asking(operator::get(args)),
         Command::Describe(args) => asking(operator::describe(args)),
+        Command::Keys(args) => asking(operator::keys(args)),
+        Command::Token(args) => asking(operator::token(args)),
         Command::ExecReplica { parent, command } => {
             eprintln!("{}", replica_step::run(parent, &command));
             Ok(ExitCode::from(replica_step::EXEC_FAILED))

@@ -11,13 +11,14 @@ use std::{
 use anyhow::Context;
 use clap::Args;
 
-use super::{cluster::ClusterArgs, tls::TlsArgs};
+use super::{cluster::ClusterArgs, operator::ADMIN_TOKEN, tls::TlsArgs};
 use crate::{
     app,
     config::{
-        ADMIN_PORT, DATA_PORT, DEV_DRAIN_TIMEOUT, RouterConfig, RouterFile, SERVE_DRAIN_DELAY,
-        WORKERS_MAX,
+        ADMIN_PORT, AdminToken, DATA_PORT, DEV_DRAIN_TIMEOUT, RouterConfig, RouterFile,
+        SERVE_DRAIN_DELAY, WORKERS_MAX,
     },
+    domain::ClearText,
     platform::{
         local::Output,
         spec::{self, DurationText},
@@ -48,6 +49,10 @@ pub(super) struct RouterArgs {
     /// Address of the admin port [default: 127.0.0.1 in dev, the address in serve]
     #[arg(long, env = "MODELWAY_ADMIN_ADDRESS")]
     admin_address: Option<IpAddr>,
+    /// File with the token for what the admin port shows and changes of secrets; read again when it
+    /// changes [default: MODELWAY_ADMIN_TOKEN, else none]
+    #[arg(long, value_name = "FILE", env = "MODELWAY_ADMIN_TOKEN_FILE")]
+    admin_token_file: Option<PathBuf>,
     /// Data-plane threads [default: one for each core]
     #[arg(long, env = "MODELWAY_WORKERS")]
     workers: Option<usize>,
@@ -109,6 +114,7 @@ struct Defaults {
     drain_timeout: Option<Duration>,
     access_log: bool,
     needs_files: bool,
+    admin_open: bool,
 }
 
 /// Runs `modelway dev`.
@@ -124,6 +130,7 @@ pub(super) fn dev(args: RouterArgs) -> anyhow::Result<()> {
             drain_timeout: Some(DEV_DRAIN_TIMEOUT),
             access_log: false,
             needs_files: false,
+            admin_open: true,
         },
     )
 }
@@ -140,6 +147,7 @@ pub(super) fn serve(args: ServeArgs) -> anyhow::Result<()> {
             drain_timeout: None,
             access_log: true,
             needs_files: true,
+            admin_open: false,
         },
     )
 }
@@ -186,7 +194,7 @@ fn config(
     if !(1..=WORKERS_MAX).contains(&workers) {
         anyhow::bail!("workers must be 1 to {WORKERS_MAX}, not {workers}");
     }
-    let kubernetes = cluster.settings(&file, app::router_name());
+    let kubernetes = cluster.settings(&file, app::router_name())?;
     let address = args.address.or(file.address).unwrap_or(defaults.address);
     let https = args.tls.settings(&file, address)?;
     let files = if args.file.is_empty() { file.files } else { args.file };
@@ -210,6 +218,7 @@ fn config(
         .unwrap_or(proxy.reuse_retry_limit);
     let admin_address =
         args.admin_address.or(file.admin_address).or(defaults.admin_address).unwrap_or(address);
+    let admin_token = admin_token(args.admin_token_file.or(file.admin_token_file))?;
     let access_log = args.access_log.map(|switch| switch == Switch::On).or(file.access_log);
     let output = args.replica_output.or(file.replica_output);
     Ok(RouterConfig {
@@ -221,6 +230,8 @@ fn config(
             admin_address,
             args.admin_port.or(file.admin_port).unwrap_or(ADMIN_PORT),
         ),
+        admin_token,
+        admin_open: defaults.admin_open,
         workers,
         issuer_roots: args.issuer_ca.or(file.issuer_ca).map_or(Roots::System, Roots::File),
         proxy,
@@ -235,6 +246,18 @@ fn config(
         access_log: access_log.unwrap_or(defaults.access_log).then_some(log_format),
         replica_output: replica_output(output.as_deref().unwrap_or("prefixed"))?,
     })
+}
+
+/// The token itself is no flag: everybody on the machine can read command lines.
+fn admin_token(file: Option<PathBuf>) -> anyhow::Result<Option<AdminToken>> {
+    let text = std::env::var(ADMIN_TOKEN).ok().filter(|text| !text.is_empty());
+    match (file, text) {
+        (Some(_), Some(_)) => {
+            anyhow::bail!("give the admin token with --admin-token-file or {ADMIN_TOKEN}, not both")
+        }
+        (Some(file), None) => Ok(Some(AdminToken::File(file))),
+        (None, text) => Ok(text.map(|text| AdminToken::Text(ClearText::new(text)))),
+    }
 }
 
 fn replica_output(text: &str) -> anyhow::Result<Output> {
@@ -272,6 +295,7 @@ mod tests {
             drain_timeout: None,
             access_log: false,
             needs_files: false,
+            admin_open: true,
         };
         config(line.serve.router, line.serve.cluster, file, LogFormat::Json, &defaults).unwrap()
     }

@@ -21,6 +21,8 @@ pub struct RouterFile {
     pub admin_address: Option<IpAddr>,
     /// The admin port.
     pub admin_port: Option<u16>,
+    /// File with the admin token.
+    pub admin_token_file: Option<PathBuf>,
     /// Data-plane threads.
     pub workers: Option<usize>,
     /// How long accepting goes on after SIGTERM.
@@ -67,6 +69,8 @@ pub struct RouterFile {
     pub public_url: Option<String>,
     /// Labels of the routers' own pods.
     pub router_selector: Option<String>,
+    /// How long the last keys of a Secret that was deleted or emptied stay valid.
+    pub key_grace: Option<DurationText>,
     /// Path of a kubeconfig.
     pub kubeconfig: Option<PathBuf>,
     /// Context of the kubeconfig.

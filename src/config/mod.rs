@@ -12,6 +12,7 @@ pub use file::RouterFile;
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use crate::{
+    domain::ClearText,
     platform::{kubernetes, local::Output},
     proxy,
     telemetry::LogFormat,
@@ -26,6 +27,11 @@ pub const TLS_PORT: u16 = 8443;
 pub const ADMIN_PORT: u16 = 9001;
 /// The Lease that says which router scales.
 pub const LEASE_NAME: &str = "modelway";
+/// How long the last keys of a Secret that was deleted or emptied stay valid: time to notice an
+/// accident, and not so long that deleting a Secret would revoke nothing.
+pub const KEY_GRACE: Duration = Duration::from_secs(5 * 60);
+/// The longest such time that may be set.
+pub const KEY_GRACE_MAX: Duration = Duration::from_secs(24 * 3600);
 /// The most data-plane threads; far above the cores of any machine this runs on.
 pub const WORKERS_MAX: usize = 256;
 /// How long a draining `serve` still accepts, so that load balancers notice that it is not ready.
@@ -37,6 +43,20 @@ pub const DRAIN_MARGIN: Duration = Duration::from_secs(15);
 /// Of the files that the process may open, the share that clients may use; the rest is for
 /// replicas, the admin port and files.
 pub const CLIENT_FILES_PERCENT: u64 = 45;
+
+/// The shortest admin token in bytes: shorter ones can be guessed.
+pub const ADMIN_TOKEN_BYTES_MIN: usize = 16;
+/// The longest admin token in bytes: it has to fit into a header.
+pub const ADMIN_TOKEN_BYTES_MAX: usize = 4096;
+
+/// Where the admin token is.
+#[derive(Debug, Clone)]
+pub enum AdminToken {
+    /// In this file, which is read again when it changes.
+    File(PathBuf),
+    /// Here.
+    Text(ClearText),
+}
 
 /// Everything about one router process.
 #[derive(Debug, Clone)]
@@ -51,6 +71,11 @@ pub struct RouterConfig {
     pub https: Option<HttpsConfig>,
     /// Where the admin port is.
     pub admin: SocketAddr,
+    /// The credential for what the admin port shows and changes of secrets.
+    pub admin_token: Option<AdminToken>,
+    /// Whether callers on this machine need none while the admin port listens on loopback and there is
+    /// no admin token.
+    pub admin_open: bool,
     /// Data-plane threads.
     pub workers: usize,
     /// Which certificates of outside issuers are believed.

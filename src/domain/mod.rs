@@ -11,6 +11,7 @@
 
 mod catalog;
 mod changes;
+mod credential;
 mod decision;
 mod issuer_status;
 mod load;
@@ -23,6 +24,7 @@ pub use catalog::{
     OnDisconnect, Replica, ReplicaId, ReplicaState, StickyBy, TokenPolicy, Version, VersionKind,
 };
 pub use changes::Change;
+pub use credential::{ClearKeys, ClearText, CredentialError, IssuedToken, KeySlot, Review, Right};
 pub use decision::{Decision, DecisionInputs, Direction};
 pub use issuer_status::IssuerStatus;
 pub use load::{CatalogSink, LoadSource, ReplicaLoad, Signal, SignalSink, VersionKey, VersionLoad};

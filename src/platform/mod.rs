@@ -23,7 +23,10 @@ use std::{
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use futures_util::future::BoxFuture;
 
-use crate::domain::{ReplicaId, ReplicaStatus, VersionKey};
+use crate::domain::{
+    ClearKeys, ClearText, CredentialError, KeySlot, Name, ReplicaId, ReplicaStatus, Review, Right,
+    VersionKey,
+};
 
 /// Bytes of a generated key: 256 bits (contract §7).
 const KEY_BYTES: usize = 32;
@@ -41,6 +44,25 @@ pub trait Platform: Send + Sync {
     /// Ends what the platform has started; the catalog stays as it was. Whoever calls this has
     /// ended the data plane's work.
     fn shutdown(&self) -> BoxFuture<'static, ()>;
+}
+
+/// Where the keys of endpoints are kept in clear text, as far as anybody may ask for them.
+pub trait KeyStore: Send + Sync {
+    /// The keys of an endpoint as they are kept now.
+    fn show(&self, endpoint: Name) -> BoxFuture<'static, Result<ClearKeys, CredentialError>>;
+    /// Puts a new key in the place of one of them and leaves the other one as it is. When this has
+    /// returned, the new key is written; it is in force within 1 s.
+    fn regenerate(
+        &self,
+        endpoint: Name,
+        slot: KeySlot,
+    ) -> BoxFuture<'static, Result<ClearKeys, CredentialError>>;
+}
+
+/// Who knows callers of the admin port: the cluster.
+pub trait Reviewer: Send + Sync {
+    /// Whether the bearer of this token may do that with the credentials of the endpoint.
+    fn review(&self, token: ClearText, right: Right, endpoint: Name) -> BoxFuture<'static, Review>;
 }
 
 /// A new key in clear text: 256 random bits (contract §7) in letters that a header may have.

@@ -36,6 +36,47 @@ pub(super) const fn direction_word(direction: Direction) -> &'static str {
     }
 }
 
+/// Why a caller at the admin port may not see or change credentials.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum AdminRefusal {
+    /// No credential.
+    Missing,
+    /// A credential that is not one.
+    Malformed,
+    /// A credential of nobody.
+    Wrong,
+    /// Somebody who may not, or nobody may.
+    Forbidden,
+    /// From another machine, or made by a browser for a web page.
+    Foreign,
+    /// Nobody could be asked about it.
+    Unavailable,
+}
+
+impl AdminRefusal {
+    /// Every reason, for tables and tests.
+    pub const ALL: [Self; 6] = [
+        Self::Missing,
+        Self::Malformed,
+        Self::Wrong,
+        Self::Forbidden,
+        Self::Foreign,
+        Self::Unavailable,
+    ];
+
+    /// The value of the label `refusal`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Malformed => "malformed",
+            Self::Wrong => "wrong",
+            Self::Forbidden => "forbidden",
+            Self::Foreign => "foreign",
+            Self::Unavailable => "unavailable",
+        }
+    }
+}
+
 /// Why a request was sent a second time (contract §5, "retry").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RetryCause {

@@ -116,6 +116,9 @@ series! {
     REQUEST_PANICS = Kind::Counter, "modelway_request_panics_total",
         &[], "requests",
         "Requests that ended in a panic of the router: each one is a bug.";
+    ADMIN_REFUSALS = Kind::Counter, "modelway_admin_refusals_total",
+        &["refusal"], "requests",
+        "Requests for credentials at the admin port that were refused, by why.";
     CONFIGURATION_REFUSALS = Kind::Counter, "modelway_configuration_refusals_total",
         &[], "changes",
         "Changes of the configuration that were refused; the last good one stayed in force.";
@@ -151,6 +154,7 @@ pub(super) fn label_values(label: &str) -> Vec<&'static str> {
         "cause" => super::RetryCause::ALL.map(super::RetryCause::as_str).to_vec(),
         "issuer" => vec!["issuer of tokens"],
         "outcome" => super::FetchOutcome::ALL.map(super::FetchOutcome::as_str).to_vec(),
+        "refusal" => super::AdminRefusal::ALL.map(super::AdminRefusal::as_str).to_vec(),
         "protocol" => super::registry::PROTOCOLS.to_vec(),
         "result" => super::tls::results(),
         "name" => vec!["name of a certificate"],
@@ -181,6 +185,7 @@ pub(super) struct Families {
     pub(super) catalog_age: Gauge,
     pub(super) access_log_dropped: IntCounter,
     pub(super) request_panics: IntCounter,
+    pub(super) admin_refusals: IntCounterVec,
     pub(super) configuration_refusals: IntCounter,
     pub(super) handshakes: IntCounterVec,
     pub(super) certificate_reloads: IntCounterVec,
@@ -216,6 +221,7 @@ impl Families {
             catalog_age: single(&register(r, gauges(&CATALOG_AGE))),
             access_log_dropped: single(&register(r, counters(&ACCESS_LOG_DROPPED))),
             request_panics: single(&register(r, counters(&REQUEST_PANICS))),
+            admin_refusals: register(r, counters(&ADMIN_REFUSALS)),
             configuration_refusals: single(&register(r, counters(&CONFIGURATION_REFUSALS))),
             handshakes: register(r, counters(&HANDSHAKES)),
             certificate_reloads: register(r, counters(&CERTIFICATE_RELOADS)),

@@ -25,7 +25,7 @@ mod tls;
 pub use access_log::{ACCESS_QUEUE_MAX, AccessLog, LogFormat, UnknownLogFormat};
 pub use access_record::{AccessRecord, PATH_CHARS_MAX, USER_AGENT_CHARS_MAX, bounded};
 pub use decisions::{DECISIONS_MAX, DecisionLog};
-pub use handles::{EndpointMetrics, RetryCause, VersionMetrics};
+pub use handles::{AdminRefusal, EndpointMetrics, RetryCause, VersionMetrics};
 pub use issuers::FetchOutcome;
 pub use logging::{FILTER_VARIABLE, LoggingError, init};
 pub use markdown::metrics_markdown;

@@ -25,7 +25,7 @@ pub(crate) const DOORS: &[(&str, &[&str])] = &[
     ("platform", &["domain", "lifecycle", "telemetry"]),
     ("tokens", &["domain", "lifecycle", "telemetry", "auth"]),
     ("control", &["domain", "lifecycle", "telemetry", "autoscale", "platform"]),
-    ("admin", &["domain", "lifecycle", "telemetry"]),
+    ("admin", &["domain", "lifecycle", "telemetry", "auth"]),
     ("model", &["domain", "lifecycle"]),
     ("bench", &["domain", "lifecycle"]),
     (

@@ -1,5 +1,7 @@
 //! The command lines of `modelway get` and `modelway describe`.
 
+use std::path::PathBuf;
+
 use clap::{Args, ValueEnum};
 
 use crate::domain::Name;
@@ -15,7 +17,15 @@ pub struct AdminArgs {
         default_value = "http://127.0.0.1:9001"
     )]
     pub admin: String,
+    /// File with the credential for what is not open to all: the router's admin token or, in a
+    /// cluster, a token of Kubernetes [default: MODELWAY_ADMIN_TOKEN, else none]
+    #[arg(long, value_name = "FILE", env = "MODELWAY_ADMIN_TOKEN_FILE")]
+    pub token_file: Option<PathBuf>,
 }
+
+/// The variable with the admin token, for the router and for who asks it. It is no flag: everybody on
+/// a machine can read command lines.
+pub const ADMIN_TOKEN: &str = "MODELWAY_ADMIN_TOKEN";
 
 /// `modelway get`.
 #[derive(Debug, Clone, Args)]

@@ -1,14 +1,16 @@
-//! The operator's view: `modelway get` and `modelway describe`.
+//! The operator's view: `modelway get`, `modelway describe`, `modelway keys` and `modelway token`.
 //!
-//! Promises: they only read, through the admin API of a running router; `-o json` and `-o yaml`
+//! Promises: all through the admin API of a running router; `get` and `describe` only read; `-o json` and `-o yaml`
 //! show what the API says, field by field; text from elsewhere cannot move a terminal's cursor.
 //!
-//! How: `client` asks, `tables` lays out, `describe` tells of one endpoint.
+//! How: `client` asks, `tables` lays out, `describe` tells of one endpoint,
+//! `credentials` is about keys and tokens.
 //!
 //! Not here: what the API shows (`admin`).
 
 mod args;
 mod client;
+mod credentials;
 mod describe;
 mod tables;
 
@@ -16,9 +18,10 @@ use std::io::{self, Write as _};
 
 use serde_json::Value;
 
-pub use args::{AdminArgs, DescribeArgs, DescribeKind, GetArgs, GetKind, Output};
+pub use args::{ADMIN_TOKEN, AdminArgs, DescribeArgs, DescribeKind, GetArgs, GetKind, Output};
 pub use client::ClientError;
 use client::{AdminClient, typed};
+pub use credentials::{KeysArgs, RegenerateArgs, ShowArgs, SlotArgs, keys, token};
 
 use super::yaml;
 use crate::admin::items::{DecisionItem, EndpointItem, ReplicaItem, RouterItem};
@@ -37,7 +40,7 @@ pub async fn describe(args: DescribeArgs) -> anyhow::Result<()> {
 }
 
 async fn got(args: &GetArgs) -> anyhow::Result<String> {
-    let client = AdminClient::new(&args.admin.admin)?;
+    let client = AdminClient::new(&args.admin)?;
     let list = list(&client, args).await?;
     let wide = args.output == Output::Wide;
     Ok(match args.output {
@@ -92,7 +95,7 @@ fn versions_of(mut endpoint: Value) -> Vec<Value> {
 }
 
 async fn described(args: &DescribeArgs) -> anyhow::Result<String> {
-    let client = AdminClient::new(&args.admin.admin)?;
+    let client = AdminClient::new(&args.admin)?;
     let DescribeKind::Endpoint = args.kind;
     let name = args.name.as_str();
     let endpoint = client.get(&format!("/api/v1/endpoints/{name}")).await?;

@@ -5,7 +5,12 @@ use std::{fmt::Display, time::Duration};
 use comfy_table::{Table, presets};
 use serde::Deserialize;
 
-use crate::admin::items::{DecisionItem, EndpointItem, ReplicaItem, RouterItem, VersionItem};
+use crate::{
+    admin::items::{
+        DecisionItem, EndpointItem, KeysItem, ReplicaItem, RouterItem, TokenItem, VersionItem,
+    },
+    domain::KeySlot,
+};
 
 /// A version with the name of its endpoint.
 #[derive(Debug, Deserialize)]
@@ -153,6 +158,30 @@ pub(super) fn routers(items: &[RouterItem], wide: bool) -> String {
         row
     });
     table("routers", &head, rows)
+}
+
+pub(super) fn keys(item: &KeysItem) -> String {
+    let values = [Some(&item.primary_key), item.secondary_key.as_ref()];
+    let rows = KeySlot::ALL.into_iter().zip(values);
+    let row =
+        |(slot, value): (KeySlot, Option<&String>)| vec![slot.as_str().to_owned(), known(value)];
+    table("keys", &["KEY", "VALUE"], rows.map(row))
+}
+
+pub(super) fn token(item: &TokenItem) -> String {
+    let row = vec![
+        item.token_type.clone(),
+        time(item.refresh_after),
+        time(item.expiry_on),
+        item.access_token.clone(),
+    ];
+    table("tokens", &["TYPE", "REFRESH AFTER", "EXPIRES", "TOKEN"], std::iter::once(row))
+}
+
+/// In RFC 3339.
+fn time(seconds: u64) -> String {
+    let time = i64::try_from(seconds).ok().and_then(|s| jiff::Timestamp::from_second(s).ok());
+    known(time)
 }
 
 fn table(what: &str, head: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {

@@ -8,6 +8,7 @@ use std::{
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{Method, Request};
+use jiff::Timestamp;
 use serde_json::json;
 use tokio::{sync::mpsc, time::Instant};
 
@@ -59,8 +60,23 @@ struct Kept {
     digests: Vec<KeyDigest>,
     /// Whose the keys are.
     owner: Owner,
+    /// Since when the Secret has no keys any more.
+    lost: Option<Loss>,
     make_at: Option<Instant>,
     making: bool,
+}
+
+/// A Secret that had keys was deleted or emptied.
+#[derive(Debug, Clone, Copy)]
+struct Loss {
+    /// When its last keys end.
+    ends_at: Instant,
+    /// The same for people.
+    until: Timestamp,
+    /// Whether the Secret is still there.
+    is_emptied: bool,
+    /// The last keys have ended.
+    is_over: bool,
 }
 
 /// All Secrets that endpoints in force name.
@@ -68,12 +84,19 @@ pub(super) struct Keys {
     lifecycle: Lifecycle,
     server: ApiServer,
     facts: mpsc::Sender<Fact>,
+    /// How long the last keys stay valid when their Secret is deleted or emptied.
+    grace: Duration,
     kept: HashMap<ObjectKey, Kept>,
 }
 
 impl Keys {
-    pub(super) fn new(lifecycle: Lifecycle, server: ApiServer, facts: mpsc::Sender<Fact>) -> Self {
-        Self { lifecycle, server, facts, kept: HashMap::new() }
+    pub(super) fn new(
+        lifecycle: Lifecycle,
+        server: ApiServer,
+        facts: mpsc::Sender<Fact>,
+        grace: Duration,
+    ) -> Self {
+        Self { lifecycle, server, facts, grace, kept: HashMap::new() }
     }
 
     /// Watches exactly these.
@@ -98,6 +121,7 @@ impl Keys {
                 state: SecretState::Missing,
                 digests: Vec::new(),
                 owner: Owner::Router,
+                lost: None,
                 make_at: None,
                 making: false,
             };
@@ -115,11 +139,9 @@ impl Keys {
             News::Gone(_) => None,
         };
         let Some(object) = object else {
-            // Keys that were given out stay valid while it is away; what we made ourselves is made
-            // anew, with other keys, which is how both are revoked at once.
-            if kept.is_lost() {
-                tracing::warn!(secret = %key, "the Secret is gone; its last good keys stay in force");
-            }
+            // Keys that were given out stay valid for a while; what we made ourselves is made anew,
+            // with other keys, which is how both are revoked at once.
+            kept.lose(key, self.grace, false);
             kept.state = SecretState::Missing;
             return;
         };
@@ -127,13 +149,36 @@ impl Keys {
         match digests(&object) {
             Ok(digests) => {
                 kept.digests = digests;
+                kept.lost = None;
                 kept.state = match kept.owner {
                     Owner::Router => SecretState::Made,
                     Owner::Person => SecretState::Found,
                 };
             }
-            Err(state) => kept.state = state,
+            Err(state) => {
+                if is_emptied(&object) {
+                    kept.lose(key, self.grace, true);
+                }
+                kept.state = state;
+            }
         }
+    }
+
+    /// Ends the keys whose Secret has had none for longer than the grace; whose keys these were.
+    pub(super) fn expire(&mut self) -> Vec<ObjectKey> {
+        let now = Instant::now();
+        let mut ended = Vec::new();
+        for (key, kept) in &mut self.kept {
+            if let Some(loss) = &mut kept.lost
+                && !loss.is_over
+                && loss.ends_at <= now
+            {
+                loss.is_over = true;
+                tracing::warn!(secret = %key, "the last keys of the Secret are not valid any more");
+                ended.push(key.clone());
+            }
+        }
+        ended
     }
 
     /// How keys that were to be made came out.
@@ -153,7 +198,7 @@ impl Keys {
     pub(super) fn of(&self, key: &ObjectKey) -> (Vec<KeyDigest>, SecretState) {
         match self.kept.get(key) {
             None => (Vec::new(), SecretState::Missing),
-            Some(kept) => (kept.digests.clone(), kept.seen_state()),
+            Some(kept) => (kept.in_force(), kept.seen_state()),
         }
     }
 
@@ -188,6 +233,28 @@ impl Kept {
         self.owner == Owner::Person && !self.digests.is_empty()
     }
 
+    /// The Secret is gone, or has no keys any more.
+    fn lose(&mut self, key: &ObjectKey, grace: Duration, is_emptied: bool) {
+        if let Some(loss) = &mut self.lost {
+            // The time runs on from the first loss, or else taking turns would make it endless.
+            loss.is_emptied = is_emptied;
+        } else if !self.digests.is_empty() {
+            let until = Timestamp::now().saturating_add(grace).unwrap_or(Timestamp::MAX);
+            tracing::warn!(
+                secret = %key,
+                is_emptied,
+                %until,
+                "the Secret has no keys any more; its last keys stay valid for a while"
+            );
+            let ends_at = Instant::now() + grace;
+            self.lost = Some(Loss { ends_at, until, is_emptied, is_over: false });
+        }
+    }
+
+    fn in_force(&self) -> Vec<KeyDigest> {
+        if self.lost.is_some_and(|loss| loss.is_over) { Vec::new() } else { self.digests.clone() }
+    }
+
     fn is_refused(&self) -> bool {
         self.watch.progress().is_forbidden
     }
@@ -195,6 +262,8 @@ impl Kept {
     fn seen_state(&self) -> SecretState {
         if self.is_refused() {
             SecretState::Forbidden { verb: "watch" }
+        } else if let Some(Loss { until, is_emptied, is_over, .. }) = self.lost {
+            SecretState::Lost { until, is_emptied, is_over }
         } else {
             self.state.clone()
         }
@@ -203,6 +272,11 @@ impl Kept {
 
 fn is_made(secret: &Secret) -> bool {
     secret.metadata.labels.get("app.kubernetes.io/managed-by").is_some_and(|by| &**by == MADE_BY)
+}
+
+/// There is no primary key, not even one that cannot be used.
+fn is_emptied(secret: &Secret) -> bool {
+    secret.data.get(PRIMARY).is_none_or(|text| text.is_empty())
 }
 
 /// Primary, then secondary where there is one.

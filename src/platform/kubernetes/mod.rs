@@ -19,6 +19,7 @@ pub mod api;
 mod board;
 mod client;
 mod cluster;
+mod credentials;
 mod endpoints;
 mod events;
 mod facts;
@@ -31,6 +32,7 @@ mod prober;
 mod replica;
 mod report;
 mod reporter;
+mod review;
 mod scale;
 mod seats;
 mod selector;
@@ -83,6 +85,8 @@ pub struct Settings {
     pub router_selector: Option<String>,
     /// What stands before the path in scoring URIs, for example `https://models.example`.
     pub public_url: String,
+    /// How long the last keys of a Secret that was deleted or emptied stay valid.
+    pub key_grace: Duration,
 }
 
 /// Handle to the platform; clones are the same platform.
@@ -92,6 +96,8 @@ pub struct Kubernetes {
     board: Arc<Board>,
     facts: mpsc::Sender<Fact>,
     leads: latest::Receiver<bool>,
+    server: ApiServer,
+    reviews: Arc<review::Reviews>,
 }
 
 impl fmt::Debug for Kubernetes {
@@ -142,9 +148,14 @@ impl Kubernetes {
             endpoints: endpoints::Endpoints::default(),
             legacy: settings.legacy_labels.then(legacy::Legacy::default),
             fleet: fleet::Fleet::default(),
-            keys: keys::Keys::new(lifecycle.clone(), server.clone(), sender.clone()),
+            keys: keys::Keys::new(
+                lifecycle.clone(),
+                server.clone(),
+                sender.clone(),
+                settings.key_grace,
+            ),
             prober: prober::Prober::new(lifecycle.clone(), sender.clone()),
-            writes: writes::Writes::new(lifecycle.clone(), server, sender.clone()),
+            writes: writes::Writes::new(lifecycle.clone(), server.clone(), sender.clone()),
             reporter: reporter::Reporter::new(status, events, settings.public_url),
             board: Arc::clone(&board),
             catalog: Catalog::default(),
@@ -154,7 +165,7 @@ impl Kubernetes {
             ticks: 0,
         };
         lifecycle.spawn("kubernetes platform", actor.run());
-        Ok(Self { inbox, board, facts: sender, leads })
+        Ok(Self { inbox, board, facts: sender, leads, server, reviews: Arc::default() })
     }
 
     /// Whether this router scales; follows the lease.

@@ -25,6 +25,7 @@ mod object;
 mod path;
 mod problem;
 mod read;
+mod rewrite;
 mod scalar;
 mod scope;
 mod secrets;
@@ -39,6 +40,7 @@ pub use checked::{Address, EndpointSpec, Probe, ProbeKind, ProcessTarget, Target
 pub use document::{load_document, load_values};
 pub use load::{FILE_BYTES_MAX, Loaded, load, load_files, load_object};
 pub use problem::{Mark, PROBLEMS_MAX, Problem};
+pub use rewrite::{keys_in_files, replace_key};
 pub use secrets::key_digest;
 pub use units::{DURATION_PATTERN, DurationText, SizeText, shown};
 

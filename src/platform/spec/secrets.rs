@@ -13,11 +13,12 @@ use super::{
     path::FieldPath,
     problem::quoted,
     scope::{Place, Scope},
+    tree::Node,
     types,
 };
 
 /// The namespace of objects that name none.
-const DEFAULT_NAMESPACE: &str = "default";
+pub(super) const DEFAULT_NAMESPACE: &str = "default";
 const PRIMARY: &str = "primaryKey";
 const SECONDARY: &str = "secondaryKey";
 
@@ -138,6 +139,12 @@ fn is_given(scope: &Scope<'_>, raw: &types::Secret, key: &str) -> bool {
         || raw.data.contains_key(key)
         || is_broken("data")
         || is_broken("stringData")
+}
+
+/// The same for a Secret that is a tree yet.
+pub(super) fn field_of_node(secret: &Node, key: &str) -> &'static str {
+    let is_plain = secret.get("stringData").is_some_and(|field| field.get(key).is_some());
+    if is_plain { "stringData" } else { "data" }
 }
 
 /// The digest of a key of the Secret, if it has it and it is good.

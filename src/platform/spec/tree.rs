@@ -355,6 +355,6 @@ fn too_deep() -> String {
 }
 
 /// The parser counts lines from 1 and columns from 0.
-fn mark_of(marker: &Marker) -> Mark {
+pub(super) fn mark_of(marker: &Marker) -> Mark {
     Mark { line: marker.line(), column: marker.col() + 1 }
 }

@@ -9,7 +9,7 @@ use std::{
 use parking_lot::Mutex;
 use prometheus::{IntCounter, IntGauge, TextEncoder};
 
-use super::{EndpointMetrics, TlsMetrics, VersionMetrics, metrics::Families};
+use super::{AdminRefusal, EndpointMetrics, TlsMetrics, VersionMetrics, metrics::Families};
 use crate::domain::{Name, VersionKey};
 
 pub(super) const REPLICA_STATES: [&str; 4] = ["ready", "starting", "draining", "wanted"];
@@ -164,6 +164,11 @@ impl Metrics {
             gauge.set(count.into());
         }
         metrics.set_utilization(gauges.utilization);
+    }
+
+    /// One more caller of the admin port who was refused.
+    pub fn admin_refusal(&self, why: AdminRefusal) {
+        self.families.admin_refusals.with_label_values(&[why.as_str()]).inc();
     }
 
     /// Sets the age of the catalog; called at a scrape.

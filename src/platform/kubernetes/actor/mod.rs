@@ -179,7 +179,7 @@ impl Actor {
         self.touch_secret(secret);
     }
 
-    fn touch_secret(&mut self, secret: &ObjectKey) {
+    pub(super) fn touch_secret(&mut self, secret: &ObjectKey) {
         let users: Vec<ObjectKey> = self
             .endpoints
             .in_force()

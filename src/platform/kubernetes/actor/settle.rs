@@ -42,6 +42,9 @@ impl Actor {
         if !self.is_synced {
             self.wait_for_sources();
         }
+        for secret in self.keys.expire() {
+            self.touch_secret(&secret);
+        }
         self.ticks = self.ticks.wrapping_add(1);
         if self.ticks.is_multiple_of(TICKS_PER_LOOK) {
             self.look_over();
@@ -155,11 +158,13 @@ impl Actor {
     }
 
     fn build(&self, key: &ObjectKey, built: &mut Built) {
-        let keys = self.secret_of(key).map(|secret| self.keys.of(&secret).0).unwrap_or_default();
+        let secret = self.secret_of(key);
+        let keys = secret.as_ref().map(|secret| self.keys.of(secret).0).unwrap_or_default();
         let endpoint = self.fleet.endpoint(key, &self.endpoints, &self.cluster, keys);
         if let Some(endpoint) = endpoint {
             let statuses = self.fleet.statuses(key, &endpoint.name);
             self.board.show(endpoint.name.clone(), statuses);
+            self.board.locate(endpoint.name.clone(), key.clone(), secret);
             built.insert(endpoint.name.clone(), Some(Arc::new(endpoint)));
         }
     }

@@ -146,6 +146,15 @@ impl Teller<'_> {
         let (reason, what) = match state {
             // A Secret that is missing is made within moments, or that is forbidden.
             SecretState::Found | SecretState::Made | SecretState::Missing => return,
+            SecretState::Lost { until, is_emptied, is_over } => {
+                let (reason, what) = if *is_emptied {
+                    (Reason::SecretInvalid, "has no primaryKey any more")
+                } else {
+                    (Reason::SecretNotFound, "does not exist any more")
+                };
+                let (are, after) = if *is_over { ("were", "") } else { ("stay", ", then none is") };
+                (reason, format!("{what}; its last keys {are} valid until {until:.0}{after}"))
+            }
             SecretState::Lacks(field) => {
                 (Reason::SecretInvalid, format!("lacks the field {field}"))
             }

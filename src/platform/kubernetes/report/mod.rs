@@ -165,6 +165,15 @@ pub(super) enum Secret {
 /// How it is with a Secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum SecretState {
+    /// It had keys, and was deleted or emptied.
+    Lost {
+        /// Until when its last keys are valid.
+        until: Timestamp,
+        /// Whether it is still there, without keys.
+        is_emptied: bool,
+        /// Whether that time is over.
+        is_over: bool,
+    },
     /// It has its keys.
     Found,
     /// The same, and a router made it.

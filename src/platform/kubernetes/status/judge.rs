@@ -142,6 +142,19 @@ fn secret_fault(in_force: &InForce, namespace: &str) -> Option<(Reason, String)>
             Reason::SecretNotFound,
             format!("{secret} does not exist and was not made yet: every request gets 401"),
         ),
+        SecretState::Lost { until, is_emptied, is_over } => {
+            let (reason, what) = if *is_emptied {
+                (Reason::SecretInvalid, "has no primaryKey any more")
+            } else {
+                (Reason::SecretNotFound, "does not exist any more")
+            };
+            let follows = if *is_over {
+                format!("its last keys were valid until {until:.0}: every request gets 401")
+            } else {
+                format!("its last keys stay valid until {until:.0}, then every request gets 401")
+            };
+            (reason, format!("{secret} {what}; {follows}"))
+        }
         SecretState::Lacks(field) => (
             Reason::SecretInvalid,
             format!("{secret} lacks the field {field}: add it, or delete the Secret to get 2 keys"),
