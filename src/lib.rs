@@ -19,6 +19,7 @@ pub mod net;
 pub mod platform;
 pub mod proxy;
 pub mod replica;
+pub mod ring;
 pub mod routing;
 pub mod telemetry;
 pub mod tokens;

@@ -1,6 +1,6 @@
 //! Keys, tokens and callers as the admin port asks for them, gathered from who knows them.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 use futures_util::future::BoxFuture;
 use serde_json::Value;
@@ -13,13 +13,18 @@ use crate::{
         Review, Right,
     },
     platform::{KeyStore, Reviewer},
+    ring::Ring,
 };
+
+/// For whom a token of the admin port is: whoever has it.
+const SUBJECT: &str = "bearer";
 
 /// Who knows what the admin port asks for.
 pub(super) struct Credentials {
     pub(super) catalog: watch::Receiver<Arc<Catalog>>,
     pub(super) keys: Arc<dyn KeyStore>,
     pub(super) reviewer: Option<Arc<dyn Reviewer>>,
+    pub(super) ring: Arc<Ring>,
 }
 
 impl Credentials {
@@ -63,13 +68,27 @@ impl admin::Credentials for Credentials {
     }
 
     fn token(&self, endpoint: &Name) -> Result<IssuedToken, CredentialError> {
-        Err(CredentialError::Unsuitable(format!(
-            "endpoint {endpoint} takes no tokens: its auth.mode is not Token"
-        )))
+        let catalog = self.catalog.borrow();
+        let unknown = || CredentialError::UnknownEndpoint(endpoint.to_string());
+        let policy = &catalog.endpoints.get(endpoint).ok_or_else(unknown)?.auth;
+        let Some(token) = policy.token.as_ref().filter(|_| policy.mode == AuthMode::Token) else {
+            return Err(CredentialError::Unsuitable(format!(
+                "endpoint {endpoint} takes no tokens: its auth.mode is {:?}",
+                policy.mode
+            )));
+        };
+        let id = uuid::Uuid::new_v4().to_string();
+        let issued = self.ring.issue(endpoint, SUBJECT, token.lifetime, &id);
+        let issued = issued.map_err(|error| CredentialError::Unavailable(error.to_string()))?;
+        Ok(IssuedToken {
+            access_token: ClearText::new(issued.access_token),
+            refresh_after: seconds(issued.refresh_after),
+            expiry_on: seconds(issued.expires),
+        })
     }
 
     fn jwks(&self) -> Value {
-        serde_json::json!({"keys": []})
+        self.ring.jwks()
     }
 
     fn review(
@@ -82,4 +101,8 @@ impl admin::Credentials for Credentials {
         let review = reviewer.review(token, right, endpoint);
         Box::pin(async move { Some(review.await) })
     }
+}
+
+fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
 }

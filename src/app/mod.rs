@@ -14,6 +14,7 @@ mod ending;
 mod files;
 mod https;
 mod keys;
+mod own_tokens;
 mod source;
 mod start;
 mod view;

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use super::{
     edits::{Edits, FileKeys},
     files::{Files, Ready, tell},
+    own_tokens,
     start::Say,
 };
 use crate::{
@@ -17,7 +18,7 @@ use crate::{
     domain::{AuthMode, CatalogSink, LoadSource},
     lifecycle::Lifecycle,
     platform::{
-        KeyStore, Platform, Reviewer,
+        KeyStore, Platform, Reviewer, Vault,
         kubernetes::{self, Kubernetes},
         local::{self, Local},
     },
@@ -43,6 +44,8 @@ pub(super) struct Begun {
     pub(super) keys: Arc<dyn KeyStore>,
     /// Who knows callers of the admin port.
     pub(super) reviewer: Option<Arc<dyn Reviewer>>,
+    /// Where the keys that tokens are signed with are kept.
+    pub(super) vault: Arc<dyn Vault>,
 }
 
 impl Source {
@@ -115,6 +118,7 @@ impl Source {
                     decided: None,
                     keys: Arc::new(FileKeys(edits)),
                     reviewer: None,
+                    vault: own_tokens::vault(config, None)?,
                 })
             }
             Self::Cluster(settings) => {
@@ -126,6 +130,7 @@ impl Source {
                     decided: Some(decided),
                     keys: Arc::new(cluster.clone()),
                     reviewer: Some(Arc::new(cluster.clone())),
+                    vault: own_tokens::vault(config, Some(&cluster))?,
                     platform: Arc::new(cluster),
                 })
             }

@@ -25,6 +25,7 @@ use crate::{
     platform::{Orders, Platform},
     proxy::{Door, Listeners, Proxy, Secure, Workers},
     replica::{AllHere, Registry},
+    ring::Ring,
     telemetry::{AccessLog, DecisionLog, Metrics},
     tokens::{HttpFetch, Issuers},
 };
@@ -196,8 +197,14 @@ impl Parts {
                 requests: 0,
             },
         };
-        let credentials =
-            Credentials { catalog: catalog.clone(), keys: begun.keys, reviewer: begun.reviewer };
+        let ring =
+            Ring::start(&self.lifecycle, config.ring.clone(), begun.vault, SystemTime::now).await;
+        let credentials = Credentials {
+            catalog: catalog.clone(),
+            keys: begun.keys,
+            reviewer: begun.reviewer,
+            ring,
+        };
         let state = AdminState {
             lifecycle: self.lifecycle.clone(),
             metrics: Arc::clone(&self.metrics),

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::Args;
 
 use crate::{
-    config::{KEY_GRACE, KEY_GRACE_MAX, LEASE_NAME, RouterFile},
+    config::{KEY_GRACE, KEY_GRACE_MAX, LEASE_NAME, RouterFile, SIGNING_SECRET},
     platform::{
         kubernetes::{Access, Settings},
         spec::DurationText,
@@ -36,6 +36,10 @@ pub(super) struct ClusterArgs {
     /// How long the last keys of a Secret that was deleted or emptied stay valid [default: 5m]
     #[arg(long, env = "MODELWAY_KEY_GRACE", value_parser = humantime::parse_duration)]
     key_grace: Option<Duration>,
+    /// The Secret with the keys that tokens are signed with, in the router's own namespace [default:
+    /// modelway-signing-keys]
+    #[arg(long, env = "MODELWAY_SIGNING_SECRET", value_name = "NAME")]
+    signing_secret: Option<String>,
     /// Path of a kubeconfig [default: KUBECONFIG, the pod's service account, ~/.kube/config]
     #[arg(long, env = "MODELWAY_KUBECONFIG", value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
@@ -85,6 +89,10 @@ impl ClusterArgs {
             router_selector: self.router_selector.or_else(|| file.router_selector.clone()),
             public_url: public_url.trim_end_matches('/').to_owned(),
             key_grace,
+            signing_secret: self
+                .signing_secret
+                .or_else(|| file.signing_secret.clone())
+                .unwrap_or_else(|| SIGNING_SECRET.to_owned()),
         }))
     }
 }

@@ -16,14 +16,14 @@ use crate::{
     app,
     config::{
         ADMIN_PORT, AdminToken, DATA_PORT, DEV_DRAIN_TIMEOUT, RouterConfig, RouterFile,
-        SERVE_DRAIN_DELAY, WORKERS_MAX,
+        SERVE_DRAIN_DELAY, TOKEN_ISSUER, TOKEN_ISSUER_BYTES_MAX, WORKERS_MAX,
     },
     domain::ClearText,
     platform::{
         local::Output,
         spec::{self, DurationText},
     },
-    proxy,
+    proxy, ring,
     telemetry::{self, LogFormat},
     tokens::Roots,
 };
@@ -53,6 +53,16 @@ pub(super) struct RouterArgs {
     /// changes [default: MODELWAY_ADMIN_TOKEN, else none]
     #[arg(long, value_name = "FILE", env = "MODELWAY_ADMIN_TOKEN_FILE")]
     admin_token_file: Option<PathBuf>,
+    /// File with the keys that tokens are signed with; made, readable by its owner only, when it is not
+    /// there [default: keys end with the process, and their tokens with them]
+    #[arg(long, value_name = "FILE", env = "MODELWAY_SIGNING_KEYS")]
+    signing_keys: Option<PathBuf>,
+    /// How often a new such key is made [default: 30d]
+    #[arg(long, env = "MODELWAY_SIGNING_ROTATION", value_parser = humantime::parse_duration)]
+    signing_rotation: Option<Duration>,
+    /// The issuer that the router's own tokens name [default: modelway]
+    #[arg(long, value_name = "NAME", env = "MODELWAY_TOKEN_ISSUER")]
+    token_issuer: Option<String>,
     /// Data-plane threads [default: one for each core]
     #[arg(long, env = "MODELWAY_WORKERS")]
     workers: Option<usize>,
@@ -208,7 +218,18 @@ fn config(
             "endpoints come from files or from a cluster: use -f or --kubernetes, not both"
         );
     }
+    let signing_keys = args.signing_keys.or(file.signing_keys);
+    if signing_keys.is_some() && kubernetes.is_some() {
+        anyhow::bail!(
+            "signing keys of a router in a cluster are in a Secret: name it with --signing-secret, \
+             not a file"
+        );
+    }
     let duration = |text: Option<DurationText>| text.map(|DurationText(duration)| duration);
+    let ring = ring_settings(
+        args.token_issuer.or(file.token_issuer),
+        args.signing_rotation.or(duration(file.signing_rotation)),
+    )?;
     let mut proxy = proxy::Settings::default();
     proxy.connections_max =
         args.connections_max.or(file.connections_max).unwrap_or(proxy.connections_max);
@@ -232,6 +253,8 @@ fn config(
         ),
         admin_token,
         admin_open: defaults.admin_open,
+        ring,
+        signing_keys,
         workers,
         issuer_roots: args.issuer_ca.or(file.issuer_ca).map_or(Roots::System, Roots::File),
         proxy,
@@ -246,6 +269,29 @@ fn config(
         access_log: access_log.unwrap_or(defaults.access_log).then_some(log_format),
         replica_output: replica_output(output.as_deref().unwrap_or("prefixed"))?,
     })
+}
+
+fn ring_settings(
+    issuer: Option<String>,
+    rotate_every: Option<Duration>,
+) -> anyhow::Result<ring::Settings> {
+    let issuer = issuer.unwrap_or_else(|| TOKEN_ISSUER.to_owned());
+    let is_word = issuer.bytes().all(|byte| byte.is_ascii_graphic());
+    if issuer.is_empty() || issuer.len() > TOKEN_ISSUER_BYTES_MAX || !is_word {
+        anyhow::bail!(
+            "token-issuer is 1 to {TOKEN_ISSUER_BYTES_MAX} bytes of printable ASCII without spaces"
+        );
+    }
+    let rotate_every = rotate_every.unwrap_or(ring::ROTATE_EVERY);
+    if !ring::ROTATE_BOUNDS.contains(&rotate_every) {
+        anyhow::bail!(
+            "signing-rotation is {} to {}, not {}",
+            humantime::format_duration(*ring::ROTATE_BOUNDS.start()),
+            humantime::format_duration(*ring::ROTATE_BOUNDS.end()),
+            humantime::format_duration(rotate_every)
+        );
+    }
+    Ok(ring::Settings { issuer, rotate_every })
 }
 
 /// The token itself is no flag: everybody on the machine can read command lines.

@@ -23,6 +23,12 @@ pub struct RouterFile {
     pub admin_port: Option<u16>,
     /// File with the admin token.
     pub admin_token_file: Option<PathBuf>,
+    /// File with the keys that tokens are signed with.
+    pub signing_keys: Option<PathBuf>,
+    /// How often such a key is made.
+    pub signing_rotation: Option<DurationText>,
+    /// The issuer that the router's own tokens name.
+    pub token_issuer: Option<String>,
     /// Data-plane threads.
     pub workers: Option<usize>,
     /// How long accepting goes on after SIGTERM.
@@ -71,6 +77,8 @@ pub struct RouterFile {
     pub router_selector: Option<String>,
     /// How long the last keys of a Secret that was deleted or emptied stay valid.
     pub key_grace: Option<DurationText>,
+    /// The Secret with the keys that tokens are signed with.
+    pub signing_secret: Option<String>,
     /// Path of a kubeconfig.
     pub kubeconfig: Option<PathBuf>,
     /// Context of the kubeconfig.

@@ -14,7 +14,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use crate::{
     domain::ClearText,
     platform::{kubernetes, local::Output},
-    proxy,
+    proxy, ring,
     telemetry::LogFormat,
     tokens::Roots,
 };
@@ -32,6 +32,12 @@ pub const LEASE_NAME: &str = "modelway";
 pub const KEY_GRACE: Duration = Duration::from_secs(5 * 60);
 /// The longest such time that may be set.
 pub const KEY_GRACE_MAX: Duration = Duration::from_secs(24 * 3600);
+/// The issuer that the router's own tokens name.
+pub const TOKEN_ISSUER: &str = "modelway";
+/// The longest such name in bytes: it stands in every token.
+pub const TOKEN_ISSUER_BYTES_MAX: usize = 256;
+/// The Secret with the keys that tokens are signed with.
+pub const SIGNING_SECRET: &str = "modelway-signing-keys";
 /// The most data-plane threads; far above the cores of any machine this runs on.
 pub const WORKERS_MAX: usize = 256;
 /// How long a draining `serve` still accepts, so that load balancers notice that it is not ready.
@@ -76,6 +82,11 @@ pub struct RouterConfig {
     /// Whether callers on this machine need none while the admin port listens on loopback and there is
     /// no admin token.
     pub admin_open: bool,
+    /// What is set about the router's own tokens.
+    pub ring: ring::Settings,
+    /// The file with the keys that tokens are signed with; `None`: they end with the process. A router
+    /// of a cluster has them in a Secret.
+    pub signing_keys: Option<PathBuf>,
     /// Data-plane threads.
     pub workers: usize,
     /// Which certificates of outside issuers are believed.

@@ -22,6 +22,7 @@ use std::{
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use futures_util::future::BoxFuture;
+use tokio::sync::watch;
 
 use crate::domain::{
     ClearKeys, ClearText, CredentialError, KeySlot, Name, ReplicaId, ReplicaStatus, Review, Right,
@@ -63,6 +64,38 @@ pub trait KeyStore: Send + Sync {
 pub trait Reviewer: Send + Sync {
     /// Whether the bearer of this token may do that with the credentials of the endpoint.
     fn review(&self, token: ClearText, right: Right, endpoint: Name) -> BoxFuture<'static, Review>;
+}
+
+/// Where the keys that this installation signs tokens with are kept, as one text.
+pub trait Vault: Send + Sync {
+    /// What it holds; `None` until that is known.
+    fn held(&self) -> watch::Receiver<Option<Held>>;
+    /// Whether this router is the one that writes.
+    fn leads(&self) -> watch::Receiver<bool>;
+    /// Whether other routers read it too.
+    fn is_shared(&self) -> bool;
+    /// Puts a new text in the place of what was held.
+    fn write(&self, text: ClearText, over: Held) -> BoxFuture<'static, Result<(), VaultError>>;
+}
+
+/// What a [`Vault`] holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Held {
+    /// The text; `None`: there is none.
+    pub text: Option<ClearText>,
+    /// Which state of the vault this is.
+    pub revision: Box<str>,
+}
+
+/// Why a [`Vault`] was not written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum VaultError {
+    /// It does not hold any more what was to be replaced; what it holds now is told.
+    #[error("it was changed by somebody else")]
+    Changed,
+    /// Something else.
+    #[error("{0}")]
+    Failed(String),
 }
 
 /// A new key in clear text: 256 random bits (contract §7) in letters that a header may have.

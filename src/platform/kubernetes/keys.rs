@@ -39,7 +39,7 @@ const MAKE_AGAIN_AFTER: Duration = Duration::from_secs(5);
 const PRIMARY: &str = "primaryKey";
 const SECONDARY: &str = "secondaryKey";
 /// Marks a Secret that a router made, and may make again when it is deleted.
-const MADE_BY: &str = "modelway";
+pub(super) const MADE_BY: &str = "modelway";
 
 /// Who made a Secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

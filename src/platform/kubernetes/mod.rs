@@ -36,6 +36,7 @@ mod review;
 mod scale;
 mod seats;
 mod selector;
+mod signing;
 mod sources;
 mod status;
 mod table;
@@ -56,7 +57,7 @@ pub use client::{Access, AccessError};
 use crate::{
     domain::{Catalog, CatalogSink, Decision, ReplicaId, ReplicaStatus},
     lifecycle::{Condition, Lifecycle, Phase},
-    platform::{Orders, Platform, inbox::Inbox},
+    platform::{Orders, Platform, Vault, inbox::Inbox},
 };
 use board::Board;
 use client::ApiServer;
@@ -87,6 +88,8 @@ pub struct Settings {
     pub public_url: String,
     /// How long the last keys of a Secret that was deleted or emptied stay valid.
     pub key_grace: Duration,
+    /// The Secret with the keys that tokens are signed with, in the router's own namespace.
+    pub signing_secret: String,
 }
 
 /// Handle to the platform; clones are the same platform.
@@ -98,6 +101,7 @@ pub struct Kubernetes {
     leads: latest::Receiver<bool>,
     server: ApiServer,
     reviews: Arc<review::Reviews>,
+    signing: Arc<signing::SigningSecret>,
 }
 
 impl fmt::Debug for Kubernetes {
@@ -129,6 +133,13 @@ impl Kubernetes {
         let status = status::StatusWriter::start(lifecycle, server.clone(), leads.clone());
         let events =
             events::Events::start(lifecycle, server.clone(), leads.clone(), &settings.identity);
+        let signing = signing::SigningSecret::watch(
+            lifecycle,
+            &server,
+            &settings.signing_secret,
+            leads.clone(),
+        );
+        let signing = Arc::new(signing);
         let actor = actor::Actor {
             lifecycle: lifecycle.clone(),
             inbox: Arc::clone(&inbox),
@@ -165,12 +176,17 @@ impl Kubernetes {
             ticks: 0,
         };
         lifecycle.spawn("kubernetes platform", actor.run());
-        Ok(Self { inbox, board, facts: sender, leads, server, reviews: Arc::default() })
+        Ok(Self { inbox, board, facts: sender, leads, server, reviews: Arc::default(), signing })
     }
 
     /// Whether this router scales; follows the lease.
     pub fn leads(&self) -> latest::Receiver<bool> {
         self.leads.clone()
+    }
+
+    /// Where the keys that tokens are signed with are kept.
+    pub fn signing_keys(&self) -> Arc<dyn Vault> {
+        Arc::clone(&self.signing) as _
     }
 
     /// A decision of the autoscaler, for statuses and events. Does not wait.
