@@ -86,3 +86,32 @@ fn issuer_line(status: &IssuerStatus) -> String {
         None => format!("[+]issuer {issuer}: {keys}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_is_marked_when_somebody_has_to_do_something() {
+        let day = Duration::from_secs(24 * 3600);
+        let now = SystemTime::UNIX_EPOCH + 365 * day;
+        let line = |expires: SystemTime, refused: Option<&str>| {
+            let refused = refused.map(str::to_owned);
+            certificate_line(&CertificateView { name: "m".into(), expires, refused }, now)
+        };
+        assert_eq!(
+            line(now + 31 * day, None),
+            "[+]certificate m valid until 1971-02-01T00:00:00Z\n"
+        );
+        assert_eq!(
+            line(now + 29 * day, None),
+            "[!]certificate m expires in 29 days, at 1971-01-30T00:00:00Z\n"
+        );
+        assert_eq!(line(now - day, None), "[!]certificate m expired at 1970-12-31T00:00:00Z\n");
+        assert_eq!(
+            line(now + 31 * day, Some("tls.key: no such file")),
+            "[!]certificate m valid until 1971-02-01T00:00:00Z; its files are not used: \
+             tls.key: no such file\n"
+        );
+    }
+}

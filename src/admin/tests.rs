@@ -136,21 +136,7 @@ impl View for Sample {
     }
 
     fn certificates(&self) -> Vec<CertificateView> {
-        let certificate = |name: &str, days: u64, refused: Option<&str>| CertificateView {
-            name: name.into(),
-            expires: SystemTime::now() + Duration::from_secs(days * 24 * 3600 + 60),
-            refused: refused.map(str::to_owned),
-        };
-        let expired = CertificateView {
-            expires: SystemTime::UNIX_EPOCH,
-            ..certificate("old.example", 0, None)
-        };
-        vec![
-            certificate("far.example", 90, None),
-            certificate("near.example", 29, None),
-            certificate("edited.example", 90, Some("tls.key: no such file")),
-            expired,
-        ]
+        Vec::new()
     }
 
     fn issuers(&self) -> Vec<IssuerStatus> {

@@ -5,7 +5,7 @@ use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
-use super::{crd, import, operator, replica_step, router, validate};
+use super::{certificate, crd, import, operator, replica_step, router, validate};
 use crate::{bench, model};
 
 /// An inference router: scoring requests in, replicas of models behind, scaled with the load.
@@ -39,6 +39,9 @@ enum Command {
     /// Turn the files of another product into InferenceEndpoints
     #[command(subcommand)]
     Import(import::ImportArgs),
+    /// Make a certificate for development, and the authority that clients have to trust
+    #[command(after_help = "Example: modelway certificate --host models.test --out certificate")]
+    Certificate(certificate::CertificateArgs),
     /// A stand-in model server
     Model(model::ModelArgs),
     /// A load generator
@@ -78,6 +81,7 @@ pub fn main() -> ExitCode {
         Command::Crd => crd::run().map(|()| ExitCode::SUCCESS),
         Command::Import(args) => import::run(&args)
             .map(|usable| if usable { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
+        Command::Certificate(args) => certificate::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Model(args) => model::run_blocking(args),
         Command::Bench(args) => bench::run_blocking(args),
         Command::Get(args) => asking(operator::get(args)),

@@ -76,3 +76,38 @@ fn warning(status: &CertificateStatus, now: SystemTime) -> Option<String> {
 pub(super) fn date(time: SystemTime) -> String {
     humantime::format_rfc3339_seconds(time).to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::RefCell, rc::Rc};
+
+    use tokio::time::Instant;
+
+    use super::*;
+
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_said_daily_from_thirty_days_before_the_end_on() {
+        let (begin, clock) = (SystemTime::UNIX_EPOCH + 365 * DAY, Instant::now());
+        let status = |name: &str, days: u32| CertificateStatus {
+            name: name.into(),
+            expires: begin + days * DAY,
+            refused: None,
+        };
+        let said = Rc::new(RefCell::new(Vec::new()));
+        let heard = Rc::clone(&said);
+        let remind = remind(
+            || vec![status("soon", 40), status("late", 400)],
+            || begin + clock.elapsed(),
+            |words| heard.borrow_mut().push((clock.elapsed().as_secs() / DAY.as_secs(), words)),
+        );
+        assert!(tokio::time::timeout(45 * DAY - DAY / 2, remind).await.is_err(), "it never ends");
+        let said = said.borrow();
+        let days: Vec<u64> = said.iter().map(|(day, _)| *day).collect();
+        assert_eq!(days, (10..45).collect::<Vec<_>>(), "{said:?}");
+        assert!(said.iter().all(|(_, words)| words.starts_with("certificate soon ")), "{said:?}");
+        assert!(said[0].1.contains("expires in 30 days, at 1971-02-10T00:00:00Z"), "{said:?}");
+        assert!(said[31].1.contains("has expired at"), "{said:?}");
+    }
+}

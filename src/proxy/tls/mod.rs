@@ -25,3 +25,6 @@ pub(super) use secured::{Secured, SecuredIo};
 pub use expiry::{WARN_FROM, watch_expiry};
 pub use settings::{ClientCertificates, PAIRS_MAX, PairSource, TlsSettings};
 pub use store::{CertificateStatus, Tls, TlsFault};
+
+#[cfg(test)]
+mod tests;
