@@ -34,6 +34,7 @@ pub(super) fn set_gauges(state: &AdminState) {
                     busy: load.map_or(0, |load| load.busy),
                     slots: slots(version, load),
                     queued: load.map_or(0, |load| load.queued),
+                    aside: load.map_or(0, |load| load.aside),
                     ready: counts.ready,
                     starting: counts.starting,
                     draining: counts.draining,
@@ -156,6 +157,7 @@ pub(super) fn replica_item(replica: ReplicaView) -> ReplicaItem {
         slots: replica.slots,
         pid: replica.pid,
         restarts: replica.restarts,
+        set_aside_ms: replica.set_aside.map(ms),
         message: replica.message,
     }
 }

@@ -49,6 +49,9 @@ pub(super) async fn readyz(
         for issuer in state.view.issuers() {
             writeln!(page, "{}", issuer_line(&issuer)).expect("see above");
         }
+        for (name, text) in state.lifecycle.remarks() {
+            writeln!(page, "[+]{name}: {text}").expect("see above");
+        }
     }
     match (ready, verbose) {
         (true, false) => page.push_str("ok\n"),

@@ -131,6 +131,9 @@ pub struct ReplicaItem {
     pub pid: Option<u32>,
     /// How often it was started again.
     pub restarts: u32,
+    /// For how long it gets no work because requests to it failed, in milliseconds; null where it is
+    /// not set aside.
+    pub set_aside_ms: Option<u64>,
     /// Why it is in its state; may be empty.
     pub message: String,
 }

@@ -208,6 +208,7 @@ static SCHEMAS: &[(&str, &[(&str, &str)])] = &[
             ("slots", "integer"),
             ("pid", "integer?"),
             ("restarts", "integer"),
+            ("setAsideMs", "integer?"),
             ("message", "string"),
         ],
     ),

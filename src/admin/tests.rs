@@ -105,7 +105,7 @@ impl View for Sample {
     }
 
     fn load(&self, key: &VersionKey) -> Option<VersionLoad> {
-        let load = VersionLoad { busy: 2, queued: 3, peak: 5, ready: 1, slots: 2 };
+        let load = VersionLoad { busy: 2, queued: 3, peak: 5, ready: 1, slots: 2, aside: 1 };
         (key.version.as_str() == "blue").then_some(load)
     }
 
@@ -126,6 +126,7 @@ impl View for Sample {
             slots: 2,
             pid: (replica.id == ReplicaId(1)).then_some(4711),
             restarts: 0,
+            set_aside: (replica.id == ReplicaId(1)).then(|| Duration::from_secs(4)),
             message: "exit\u{1b}[31m code 1".to_owned(),
         };
         blue.replicas.iter().rev().map(view).collect()

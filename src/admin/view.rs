@@ -57,6 +57,8 @@ pub struct ReplicaView {
     pub pid: Option<u32>,
     /// How often it was started again.
     pub restarts: u32,
+    /// For how long it gets no work because requests to it failed.
+    pub set_aside: Option<Duration>,
     /// Why it is in its state, in words; empty when there is nothing to say.
     pub message: String,
 }

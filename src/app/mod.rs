@@ -14,6 +14,7 @@ mod ending;
 mod files;
 mod https;
 mod keys;
+mod memory;
 mod own_tokens;
 mod source;
 mod start;

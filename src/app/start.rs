@@ -12,7 +12,7 @@ use super::{
     admin_token,
     credentials::Credentials,
     ending::{Running, StopSignals, end_early},
-    https,
+    https, memory,
     source::Source,
     view::{Rooms, router_name, started},
 };
@@ -84,6 +84,7 @@ pub async fn run(mut config: RouterConfig, say: Say) -> anyhow::Result<()> {
         ))?;
     let admin_address = admin_listener.local_addr()?;
     let parts = Parts::make(&config, metrics, say)?;
+    memory::watch(&parts.lifecycle, &parts.metrics, config.memory_limit);
     let base = https::greet(&parts.say, config.proxy.plain, data, secure.as_ref());
     source.greet(&parts.say, &base, admin_address);
     let lifecycle = parts.lifecycle.clone();

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use crate::{
     admin::{CertificateView, ReplicaView, RouterView, View},
     control::DriverHandle,
-    domain::{Catalog, IssuerStatus, LoadSource, VersionKey, VersionLoad},
+    domain::{AsideCause, Catalog, IssuerStatus, LoadSource, SetAside, VersionKey, VersionLoad},
     lifecycle::Lifecycle,
     platform::Platform,
     proxy::Tls,
@@ -55,6 +55,7 @@ impl View for Rooms {
                     .and_then(|e| e.version(status.version.as_str()))
                     .map_or(0, |(_, version)| version.slots_per_replica);
                 let load = self.registry.replica_load(status.id);
+                let aside = load.and_then(|load| load.aside);
                 ReplicaView {
                     address: status.address.parse().ok(),
                     endpoint: status.endpoint,
@@ -66,7 +67,11 @@ impl View for Rooms {
                     slots,
                     pid: status.pid,
                     restarts: status.restarts,
-                    message: status.message,
+                    set_aside: aside.map(|aside| aside.left),
+                    message: match aside {
+                        Some(aside) => explain(aside, &status.message),
+                        None => status.message,
+                    },
                 }
             })
             .collect()
@@ -98,6 +103,18 @@ impl View for Rooms {
             ..self.router.clone()
         }
     }
+}
+
+/// Why a replica gets no work although its platform may call it ready.
+fn explain(aside: SetAside, platform: &str) -> String {
+    let seconds = aside.left.as_secs_f64().ceil();
+    let why = match aside.cause {
+        AsideCause::Unreachable => "connections to it fail",
+        AsideCause::TimedOut => "its requests time out",
+    };
+    let times = aside.times;
+    let beside = if platform.is_empty() { String::new() } else { format!("; {platform}") };
+    format!("set aside for {seconds:.0} s more: {why} ({times} times in a row){beside}")
 }
 
 /// The name of this router: of its pod or its host.

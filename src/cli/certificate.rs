@@ -32,7 +32,7 @@ const MODE: u32 = 0o600;
 
 /// `modelway certificate`.
 #[derive(Debug, Clone, Args)]
-pub struct CertificateArgs {
+pub(super) struct CertificateArgs {
     /// Host or address that it is for; may be given several times [default: localhost, 127.0.0.1
     /// and ::1]
     #[arg(long, value_name = "NAME")]

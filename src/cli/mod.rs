@@ -3,6 +3,7 @@
 //! Promises: standard output is for results, standard error for talk; every command that can fail
 //! says why and exits with 1; `--help` shows an example.
 
+mod bounds;
 mod certificate;
 mod cluster;
 mod commands;

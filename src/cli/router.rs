@@ -11,7 +11,7 @@ use std::{
 use anyhow::Context;
 use clap::Args;
 
-use super::{cluster::ClusterArgs, operator::ADMIN_TOKEN, tls::TlsArgs};
+use super::{bounds::BoundsArgs, cluster::ClusterArgs, operator::ADMIN_TOKEN, tls::TlsArgs};
 use crate::{
     app,
     config::{
@@ -83,9 +83,6 @@ pub(super) struct RouterArgs {
     /// prefixed]
     #[arg(long, env = "MODELWAY_REPLICA_OUTPUT")]
     replica_output: Option<String>,
-    /// The most client connections at once, below half of the file limit in any case
-    #[arg(long, env = "MODELWAY_CONNECTIONS_MAX")]
-    connections_max: Option<usize>,
     /// A reused connection that closes within this time did not start the request; 0s: never
     /// assume that
     #[arg(long, env = "MODELWAY_REUSE_RETRY_LIMIT", value_parser = humantime::parse_duration)]
@@ -96,6 +93,8 @@ pub(super) struct RouterArgs {
     /// system's
     #[arg(long, value_name = "FILE", env = "MODELWAY_ISSUER_CA")]
     issuer_ca: Option<PathBuf>,
+    #[command(flatten, next_help_heading = "Bounds")]
+    bounds: BoundsArgs,
 }
 
 /// What only `serve` has.
@@ -207,6 +206,9 @@ fn config(
     let kubernetes = cluster.settings(&file, app::router_name())?;
     let address = args.address.or(file.address).unwrap_or(defaults.address);
     let https = args.tls.settings(&file, address)?;
+    let memory_limit = args.bounds.memory_limit(&file)?;
+    let mut proxy = proxy::Settings::default();
+    args.bounds.apply(&file, &mut proxy)?;
     let files = if args.file.is_empty() { file.files } else { args.file };
     if files.is_empty() && defaults.needs_files && kubernetes.is_none() {
         anyhow::bail!(
@@ -230,9 +232,6 @@ fn config(
         args.token_issuer.or(file.token_issuer),
         args.signing_rotation.or(duration(file.signing_rotation)),
     )?;
-    let mut proxy = proxy::Settings::default();
-    proxy.connections_max =
-        args.connections_max.or(file.connections_max).unwrap_or(proxy.connections_max);
     proxy.reuse_retry_limit = args
         .reuse_retry_limit
         .or(duration(file.reuse_retry_limit))
@@ -258,6 +257,7 @@ fn config(
         workers,
         issuer_roots: args.issuer_ca.or(file.issuer_ca).map_or(Roots::System, Roots::File),
         proxy,
+        memory_limit,
         drain_delay: args
             .drain_delay
             .or(duration(file.drain_delay))

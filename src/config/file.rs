@@ -1,6 +1,6 @@
 //! The router's own configuration file: the weakest of file, environment and flags.
 
-use std::{net::IpAddr, path::PathBuf};
+use std::{net::IpAddr, num::NonZeroU32, path::PathBuf};
 
 use serde::Deserialize;
 
@@ -43,6 +43,28 @@ pub struct RouterFile {
     pub replica_output: Option<String>,
     /// The most client connections at once.
     pub connections_max: Option<usize>,
+    /// The most client connections of one address.
+    pub connections_per_address: Option<usize>,
+    /// Requests of one client connection.
+    pub requests_per_connection: Option<NonZeroU32>,
+    /// Concurrent streams of one HTTP/2 connection.
+    pub streams_max: Option<u32>,
+    /// How long a new connection may say nothing.
+    pub silence_limit: Option<DurationText>,
+    /// How long the head of a request may take.
+    pub head_limit: Option<DurationText>,
+    /// How long the body of a request may pause.
+    pub body_stall_limit: Option<DurationText>,
+    /// How long a client may leave its answer unread.
+    pub write_stall_limit: Option<DurationText>,
+    /// How long a connection is kept without a request.
+    pub idle_limit: Option<DurationText>,
+    /// Wrong credentials of one address that are looked at closely at once.
+    pub failed_credentials_burst: Option<NonZeroU32>,
+    /// Further ones in each second.
+    pub failed_credentials_rate: Option<NonZeroU32>,
+    /// Which limit of memory counts: cgroup, off or a size.
+    pub memory_limit: Option<String>,
     /// A reused connection that closes within this time did not start the request.
     pub reuse_retry_limit: Option<DurationText>,
     /// Port for clients by HTTPS.

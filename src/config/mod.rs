@@ -13,6 +13,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use crate::{
     domain::ClearText,
+    lifecycle::MemoryLimit,
     platform::{kubernetes, local::Output},
     proxy, ring,
     telemetry::LogFormat,
@@ -93,6 +94,8 @@ pub struct RouterConfig {
     pub issuer_roots: Roots,
     /// Limits and waits of the data plane.
     pub proxy: proxy::Settings,
+    /// Which limit of memory counts.
+    pub memory_limit: MemoryLimit,
     /// How long accepting goes on after SIGTERM.
     pub drain_delay: Duration,
     /// How long running requests may take after that; `None`: the longest `requestTimeout` and

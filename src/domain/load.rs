@@ -1,6 +1,6 @@
 //! Load: what the data plane reports back, and how it wakes the control plane.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use super::{Catalog, Name, ReplicaId};
 
@@ -32,6 +32,8 @@ pub struct VersionLoad {
     pub ready: u32,
     /// Slots of the ready replicas.
     pub slots: u32,
+    /// Replicas that are set aside because requests to them failed.
+    pub aside: u32,
 }
 
 /// The work of one replica at one moment.
@@ -41,6 +43,41 @@ pub struct ReplicaLoad {
     pub busy: u32,
     /// Whether the data plane gives it work.
     pub usable: bool,
+    /// Whether it is set aside because requests to it failed.
+    pub aside: Option<SetAside>,
+}
+
+/// A replica that gets no work for a while because requests to it failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SetAside {
+    /// How they failed.
+    pub cause: AsideCause,
+    /// Time left.
+    pub left: Duration,
+    /// How often it failed since it last answered well.
+    pub times: u32,
+}
+
+/// What a replica is set aside for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum AsideCause {
+    /// No connection could be made.
+    Unreachable,
+    /// Requests timed out, one after the other, without an answer between them.
+    TimedOut,
+}
+
+impl AsideCause {
+    /// Every cause, for tables and tests.
+    pub const ALL: [Self; 2] = [Self::Unreachable, Self::TimedOut];
+
+    /// Its word in metrics and logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unreachable => "unreachable",
+            Self::TimedOut => "timed_out",
+        }
+    }
 }
 
 /// What the control plane may ask of the data plane. Every call takes well under a microsecond.
@@ -73,7 +110,8 @@ pub enum Signal {
     /// The version's load crossed the level armed with [`LoadSource::arm_pressure`], or a request
     /// waits for a version without replicas.
     Pressure(VersionKey),
-    /// A connection to the replica failed while it was said to be ready in this generation.
+    /// A connection to the replica failed, or requests to it timed out, while it was said to be
+    /// ready in this generation.
     Failed(ReplicaId, u64),
     /// [`LoadSource::is_idle`] became true for this replica.
     Idle(ReplicaId),

@@ -27,7 +27,10 @@ pub use changes::Change;
 pub use credential::{ClearKeys, ClearText, CredentialError, IssuedToken, KeySlot, Review, Right};
 pub use decision::{Decision, DecisionInputs, Direction};
 pub use issuer_status::IssuerStatus;
-pub use load::{CatalogSink, LoadSource, ReplicaLoad, Signal, SignalSink, VersionKey, VersionLoad};
+pub use load::{
+    AsideCause, CatalogSink, LoadSource, ReplicaLoad, SetAside, Signal, SignalSink, VersionKey,
+    VersionLoad,
+};
 pub use name::{InvalidName, NAME_LENGTH_MAX, NAME_LENGTH_MIN, NAME_PATTERN, Name};
 pub use reason::Reason;
 pub use replica_status::ReplicaStatus;

@@ -52,6 +52,8 @@ pub enum Reason {
     NoReadyReplicas,
     /// The router is shutting down.
     Draining,
+    /// The router itself is short of memory.
+    RouterOverloaded,
     /// `requestTimeout` passed.
     RequestTimeout,
     /// The router itself failed.
@@ -60,7 +62,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, for tables and tests.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::Model,
         Self::MalformedRequest,
         Self::InvalidPath,
@@ -85,6 +87,7 @@ impl Reason {
         Self::QueueTimeout,
         Self::NoReadyReplicas,
         Self::Draining,
+        Self::RouterOverloaded,
         Self::RequestTimeout,
         Self::Internal,
     ];
@@ -116,6 +119,7 @@ impl Reason {
             Self::QueueTimeout => "queue_timeout",
             Self::NoReadyReplicas => "no_ready_replicas",
             Self::Draining => "draining",
+            Self::RouterOverloaded => "router_overloaded",
             Self::RequestTimeout => "request_timeout",
             Self::Internal => "internal",
         }

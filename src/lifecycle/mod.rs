@@ -1,9 +1,13 @@
 //! The life of the process: serving, draining, stopping; tasks that shutdown waits for; the
-//! conditions behind `/readyz`.
+//! conditions behind `/readyz`; memory.
 //!
 //! Promises: phases only go forward; a task spawned with [`Lifecycle::spawn`] is awaited at
 //! shutdown and a panic in it is logged, never lost; a readiness condition is unmet until somebody
-//! says that it is met.
+//! says that it is met; memory near its limit is told as [`Pressure`] before it runs out.
+
+mod memory;
+
+pub use memory::{MEMORY_LIMIT_MIN, MemoryLimit, Meter, Pressure, Reading, watch_memory};
 
 use std::{
     future::Future,
@@ -46,7 +50,9 @@ struct Inner {
     requests: AtomicUsize,
     requests_changed: Notify,
     tasks: Mutex<JoinSet<()>>,
+    pressure: AtomicU8,
     conditions: Mutex<Vec<Arc<ConditionState>>>,
+    remarks: Mutex<Vec<(&'static str, String)>>,
     conditions_changed: Arc<Notify>,
 }
 
@@ -82,7 +88,9 @@ impl Lifecycle {
             requests: AtomicUsize::new(0),
             requests_changed: Notify::new(),
             tasks: Mutex::new(JoinSet::new()),
+            pressure: AtomicU8::new(Pressure::Calm as u8),
             conditions: Mutex::new(Vec::new()),
+            remarks: Mutex::new(Vec::new()),
             conditions_changed: Arc::default(),
         }))
     }
@@ -171,6 +179,30 @@ impl Lifecycle {
             }
             changed.await;
         }
+    }
+
+    /// How short of memory the process is, as of the last look.
+    pub fn pressure(&self) -> Pressure {
+        Pressure::from_u8(self.0.pressure.load(Ordering::Relaxed))
+    }
+
+    /// Sets what [`Lifecycle::pressure`] tells.
+    pub fn set_pressure(&self, pressure: Pressure) {
+        self.0.pressure.store(pressure as u8, Ordering::Relaxed);
+    }
+
+    /// Sets a line of `/readyz?verbose` that has no say in readiness; the same name replaces it.
+    pub fn remark(&self, name: &'static str, text: String) {
+        let mut remarks = self.0.remarks.lock();
+        match remarks.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, now)) => *now = text,
+            None => remarks.push((name, text)),
+        }
+    }
+
+    /// Every remark in the order of its first appearance.
+    pub fn remarks(&self) -> Vec<(&'static str, String)> {
+        self.0.remarks.lock().clone()
     }
 
     /// Adds a readiness condition, unmet at first.

@@ -1,12 +1,13 @@
 //! A TCP socket shared between the connection that moves its bytes and those who watch it.
 
 use std::{
+    any::Any,
     io,
     mem::MaybeUninit,
     net::{Shutdown, SocketAddr},
     pin::Pin,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll, ready},
@@ -33,6 +34,8 @@ pub struct Socket {
     began: Instant,
     /// When something was written last, in microseconds since `began`.
     wrote_us: AtomicU64,
+    /// What must live as long as the socket is open.
+    held: OnceLock<Box<dyn Any + Send + Sync>>,
 }
 
 /// The side of a [`Socket`] that a connection owns.
@@ -51,12 +54,18 @@ impl Socket {
             received: AtomicU64::new(0),
             began: Instant::now(),
             wrote_us: AtomicU64::new(0),
+            held: OnceLock::new(),
         }))
     }
 
     /// The other end.
     pub fn peer(&self) -> SocketAddr {
         self.peer
+    }
+
+    /// Keeps a value until the socket is closed. One value for each socket; a second is dropped.
+    pub fn hold(&self, value: impl Any + Send + Sync) {
+        drop(self.held.set(Box::new(value)));
     }
 
     /// Bytes read since the connection began.

@@ -56,7 +56,7 @@ pub(crate) fn refuse(error: &ProxyError, manner: &Manner<'_>) -> Response<Reply>
     if let Some(version) = &manner.version {
         headers.insert(VERSION, version.clone());
     }
-    if let ProxyError::Credential(refusal) = error {
+    if let ProxyError::Credential(refusal) | ProxyError::CredentialFlood { refusal, .. } = error {
         challenge(headers, *refusal);
     }
     if matches!(error, ProxyError::RequestTimeout { .. }) {

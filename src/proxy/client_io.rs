@@ -22,17 +22,19 @@ use bytes::{Buf, Bytes};
 use parking_lot::Mutex;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
+    sync::Notify,
     time::Instant,
 };
 
 use super::{
     answer::raw_answer,
+    frames::Frames,
     head,
     link::Link,
     raw_head::{RawFault, RawHeads, Where},
     settings::Settings,
 };
-use crate::{domain::Reason, net::Alarm};
+use crate::{domain::Reason, net::Alarm, telemetry::ConnectionLimit};
 
 /// In place of the time since when a connection does what it does: nobody has asked yet. Reading
 /// the clock is left to the first who does, because most requests are over before anyone asks.
@@ -62,6 +64,13 @@ struct Inner {
     doing: AtomicU8,
     since_ms: AtomicU64,
     requests: AtomicU32,
+    /// Requests that have begun so far.
+    begun: AtomicU32,
+    /// Wakes whoever serves an HTTP/2 connection that should end.
+    farewell: Notify,
+    ends: AtomicBool,
+    /// Which limit of the router ended the connection.
+    limit: Mutex<Option<ConnectionLimit>>,
     /// Whether every byte of every answer has left, so that the next byte written is hyper's own.
     clean: AtomicBool,
     late_head: AtomicBool,
@@ -80,6 +89,10 @@ impl ClientState {
             doing: AtomicU8::new(doing as u8),
             since_ms: AtomicU64::new(0),
             requests: AtomicU32::new(0),
+            begun: AtomicU32::new(0),
+            farewell: Notify::new(),
+            ends: AtomicBool::new(false),
+            limit: Mutex::new(None),
             clean: AtomicBool::new(true),
             late_head: AtomicBool::new(false),
             refused: Mutex::new(None),
@@ -118,9 +131,40 @@ impl ClientState {
     /// A request has begun.
     pub(crate) fn begin(&self) -> InProgress {
         self.0.requests.fetch_add(1, Ordering::Relaxed);
+        self.0.begun.fetch_add(1, Ordering::Relaxed);
         self.0.clean.store(false, Ordering::Relaxed);
         self.set(Doing::Busy);
         InProgress(self.clone())
+    }
+
+    /// Requests that have begun so far.
+    pub(crate) fn begun(&self) -> u32 {
+        self.0.begun.load(Ordering::Relaxed)
+    }
+
+    /// Asks for the end of an HTTP/2 connection: GOAWAY, then what has begun is finished.
+    pub(crate) fn ask_to_end(&self) {
+        self.0.farewell.notify_one();
+    }
+
+    /// Resolves when somebody has asked for the end.
+    pub(crate) async fn asked_to_end(&self) {
+        self.0.farewell.notified().await;
+    }
+
+    /// Whether nobody has asked for the end before; counts once for each connection.
+    pub(crate) fn is_first_to_end(&self) -> bool {
+        !self.0.ends.swap(true, Ordering::Relaxed)
+    }
+
+    /// Notes which limit ends the connection; the first one counts.
+    pub(crate) fn ends_by(&self, limit: ConnectionLimit) {
+        self.0.limit.lock().get_or_insert(limit);
+    }
+
+    /// Which limit has ended the connection.
+    pub(crate) fn ended_by(&self) -> Option<ConnectionLimit> {
+        *self.0.limit.lock()
     }
 
     /// From now on the bytes are not HTTP/1 requests.
@@ -182,6 +226,8 @@ pub(crate) struct ClientIo {
     prefix: Bytes,
     /// Looks at heads before hyper does.
     heads: RawHeads,
+    /// Follows the frames of HTTP/2.
+    frames: Option<Box<Frames>>,
     /// Whether they found a fault: nothing more is read.
     refused: bool,
     /// Our own bytes, in place of hyper's.
@@ -201,6 +247,7 @@ impl ClientIo {
             state,
             prefix,
             heads: RawHeads::default(),
+            frames: None,
             refused: false,
             pending: Bytes::new(),
             read_alarm: Alarm::default(),
@@ -212,11 +259,28 @@ impl ClientIo {
         }
     }
 
+    /// The same for HTTP/2, whose frames are counted.
+    pub(crate) fn of_frames(self) -> Self {
+        Self { frames: Some(Box::new(Frames::new())), ..self }
+    }
+
+    /// Ends an HTTP/2 connection with too much of something.
+    fn count_frames(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let Some(frames) = &mut self.frames else { return Ok(()) };
+        let Err(limit) = frames.follow(bytes) else { return Ok(()) };
+        self.state.ends_by(limit);
+        self.refused = true;
+        if let Some(goaway) = frames.farewell() {
+            self.io.write_now(&goaway);
+        }
+        Err(io::ErrorKind::InvalidData.into())
+    }
+
     /// Refuses a head that hyper would forgive. The connection ends; whoever serves it says why.
     /// Good requests read together with it are handed on first.
     fn look_at(&mut self, buf: &mut ReadBuf<'_>, before: usize) -> io::Result<()> {
         if self.state.doing() == Doing::Other {
-            return Ok(());
+            return self.count_frames(buf.filled().split_at(before).1);
         }
         let Err((place, fault)) = self.heads.follow(buf.filled().split_at(before).1) else {
             return Ok(());
@@ -242,12 +306,24 @@ impl ClientIo {
         let limit = match doing {
             Doing::Idle => self.idle_limit,
             Doing::Head => self.head_limit,
-            Doing::Busy | Doing::Other => return Poll::Pending,
+            Doing::Busy => return Poll::Pending,
+            Doing::Other => return self.poll_frames_clock(cx),
         };
         ready!(self.read_alarm.poll(self.state.since() + limit, cx));
         if doing == Doing::Head {
             self.state.0.late_head.store(true, Ordering::Relaxed);
+            self.state.ends_by(ConnectionLimit::Head);
         }
+        Poll::Ready(io::ErrorKind::TimedOut.into())
+    }
+
+    /// A head of HTTP/2 has as long as one of HTTP/1.
+    fn poll_frames_clock(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        let Some(since) = self.frames.as_ref().and_then(|frames| frames.head_since()) else {
+            return Poll::Pending;
+        };
+        ready!(self.read_alarm.poll(since + self.head_limit, cx));
+        self.state.ends_by(ConnectionLimit::Head);
         Poll::Ready(io::ErrorKind::TimedOut.into())
     }
 
@@ -258,6 +334,7 @@ impl ClientIo {
             since = Instant::now().checked_sub(progress).map_or(since, |wrote| wrote.max(since));
         }
         ready!(self.write_alarm.poll(since + self.write_stall_limit, cx));
+        self.state.ends_by(ConnectionLimit::Write);
         Poll::Ready(io::ErrorKind::TimedOut.into())
     }
 
@@ -351,7 +428,13 @@ impl AsyncWrite for ClientIo {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.poll_write_with(cx, bytes, bytes.len(), |io, cx| Pin::new(io).poll_write(cx, bytes))
+        let done = ready!(self.poll_write_with(cx, bytes, bytes.len(), |io, cx| {
+            Pin::new(io).poll_write(cx, bytes)
+        }));
+        if let (Some(frames), Ok(count)) = (&mut self.frames, &done) {
+            frames.sent(bytes.get(..*count).unwrap_or(bytes));
+        }
+        Poll::Ready(done)
     }
 
     fn poll_write_vectored(
@@ -361,9 +444,18 @@ impl AsyncWrite for ClientIo {
     ) -> Poll<io::Result<usize>> {
         let first = slices.first().map_or(&[][..], |slice| slice);
         let length = slices.iter().map(|slice| slice.len()).sum();
-        self.poll_write_with(cx, first, length, |io, cx| {
+        let done = ready!(self.poll_write_with(cx, first, length, |io, cx| {
             Pin::new(io).poll_write_vectored(cx, slices)
-        })
+        }));
+        if let (Some(frames), Ok(count)) = (&mut self.frames, &done) {
+            let mut left = *count;
+            for slice in slices {
+                let written = slice.get(..left).unwrap_or(slice);
+                frames.sent(written);
+                left -= written.len();
+            }
+        }
+        Poll::Ready(done)
     }
 
     fn is_write_vectored(&self) -> bool {

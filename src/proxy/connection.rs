@@ -14,6 +14,7 @@ use tokio::{io::AsyncReadExt, net::TcpStream, time::Instant};
 use super::{
     answer::raw_answer,
     client_io::{ClientIo, ClientState, Doing},
+    crowd::Seat,
     error::ProxyError,
     forward::forwarded_for,
     journey,
@@ -27,7 +28,7 @@ use super::{
 use crate::{
     lifecycle::Phase,
     net::Socket,
-    telemetry::{EndpointMetrics, Open},
+    telemetry::{ConnectionLimit, EndpointMetrics, Metrics, Open},
     upstream::LocalExecutor,
 };
 
@@ -58,6 +59,9 @@ const LAST_READ: Duration = Duration::from_millis(20);
 /// How long the last answer of a closing connection may take to be read.
 const FAREWELL: Duration = Duration::from_secs(1);
 
+/// The same after a flood: long enough for a GOAWAY, too short to be worth going on.
+const FLOOD_FAREWELL: Duration = Duration::from_millis(100);
+
 /// A client connection as its requests see it.
 #[derive(Debug)]
 pub(crate) struct Client {
@@ -78,9 +82,11 @@ impl Client {
     }
 }
 
-/// Serves a connection to its end.
-pub(super) async fn serve(worker: Rc<Worker>, stream: TcpStream, door: Door) {
+/// Serves a connection to its end; it holds its place among those of its address for as long as
+/// its socket is open, also as a tunnel.
+pub(super) async fn serve(worker: Rc<Worker>, stream: TcpStream, door: Door, seat: Seat) {
     let Ok(socket) = Socket::new(stream) else { return };
+    socket.hold(seat);
     let lifecycle = worker.proxy.lifecycle.clone();
     let grace = match door {
         Door::Plain => CLOSING_GRACE,
@@ -113,6 +119,9 @@ async fn greet(worker: &Worker, socket: Arc<Socket>, door: Door) -> Option<(Link
         }
     };
     let detected = tokio::time::timeout(settings.silence_limit, detect(&mut link)).await;
+    if detected.is_err() {
+        metrics.bounds.connection(ConnectionLimit::Silence);
+    }
     let Some((prefix, is_http2)) = detected.ok().flatten() else {
         link.say_end();
         return None;
@@ -170,6 +179,7 @@ async fn serve_http1(worker: Rc<Worker>, link: Link, prefix: Bytes) {
             drop(connection.as_mut().await);
         }
     }
+    count_end(&state, &metrics);
     last_words(&state, &link, &unrouted);
     // After an upgrade the bytes are the tunnel's.
     if state.is_other() {
@@ -210,7 +220,7 @@ async fn serve_http2(worker: Rc<Worker>, link: Link, prefix: Bytes) {
     let settings = &worker.proxy.settings;
     let idle_limit = settings.idle_limit;
     let client = Client::new(Rc::clone(&worker), &link, state.clone());
-    let io = ClientIo::new(link, state.clone(), prefix, settings);
+    let io = ClientIo::new(link.clone(), state.clone(), prefix, settings).of_frames();
     let mut builder = http2::Builder::new(LocalExecutor);
     builder
         .timer(TokioTimer::new())
@@ -229,14 +239,31 @@ async fn serve_http2(worker: Rc<Worker>, link: Link, prefix: Bytes) {
     let mut connection = pin!(connection);
     tokio::select! {
         biased;
-        _ended = connection.as_mut() => return,
+        _ended = connection.as_mut() => return end_http2(&state, link.socket(), &metrics).await,
         () = after(lifecycle.reached(Phase::Closing), LAST_READ) => {}
         () = idle(&state, idle_limit) => {}
+        () = state.asked_to_end() => {}
     }
     connection.as_mut().graceful_shutdown();
     tokio::select! {
         _ended = connection => {}
         () = idle(&state, GOAWAY_GRACE) => {}
+    }
+    end_http2(&state, link.socket(), &metrics).await;
+}
+
+async fn end_http2(state: &ClientState, socket: &Socket, metrics: &Metrics) {
+    count_end(state, metrics);
+    // A socket that is closed with unread bytes resets, and the reset destroys the GOAWAY.
+    if matches!(state.ended_by(), Some(ConnectionLimit::Resets | ConnectionLimit::Frames)) {
+        socket.shutdown_write();
+        drop(tokio::time::timeout(FLOOD_FAREWELL, socket.discard()).await);
+    }
+}
+
+fn count_end(state: &ClientState, metrics: &Metrics) {
+    if let Some(limit) = state.ended_by() {
+        metrics.bounds.connection(limit);
     }
 }
 

@@ -5,7 +5,7 @@
 
 #![warn(clippy::wildcard_enum_match_arm)]
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
 use http::{HeaderValue, StatusCode};
 
@@ -50,6 +50,14 @@ pub(crate) enum ProxyError {
     /// The caller is refused.
     #[error("{0}")]
     Credential(#[from] auth::Refusal),
+    /// The caller is refused, and so were too many before it from the same address.
+    #[error("{refusal}; too many tries with wrong credentials come from this address")]
+    CredentialFlood {
+        /// What is wrong with this one.
+        refusal: auth::Refusal,
+        /// When the address has a try again.
+        wait: Duration,
+    },
     /// TRACE or CONNECT.
     #[error("method {0} is not served")]
     Method(http::Method),
@@ -123,6 +131,9 @@ pub(crate) enum ProxyError {
     /// The router is shutting down.
     #[error("the router is shutting down; send the request again")]
     Draining,
+    /// The router itself is short of memory.
+    #[error("the router is short of memory; send the request again later")]
+    OutOfMemory,
     /// The model took too long.
     #[error("the replica did not finish within requestTimeout ({limit_ms} ms)")]
     RequestTimeout {
@@ -144,18 +155,14 @@ impl ProxyError {
     /// The word that counts and names it.
     pub(crate) fn reason(&self) -> Reason {
         match self {
-            Self::Malformed(_) | Self::Credential(auth::Refusal::Twice) => Reason::MalformedRequest,
+            Self::Malformed(_) => Reason::MalformedRequest,
             Self::Path(_) => Reason::InvalidPath,
             Self::NoRoute | Self::NoGrpcRoute => Reason::NoRoute,
             Self::Endpoint(_) => Reason::EndpointNotFound,
             Self::Version { .. } => Reason::VersionNotFound,
-            Self::Credential(auth::Refusal::Missing) => Reason::CredentialMissing,
-            Self::Credential(auth::Refusal::Token(auth::TokenFault::KeysUnavailable)) => {
-                Reason::IssuerUnavailable
+            Self::Credential(refusal) | Self::CredentialFlood { refusal, .. } => {
+                credential_reason(*refusal)
             }
-            Self::Credential(
-                auth::Refusal::Malformed | auth::Refusal::Wrong | auth::Refusal::Token(_),
-            ) => Reason::CredentialInvalid,
             Self::Method(_) => Reason::MethodNotAllowed,
             Self::Redirected(_) => Reason::Redirected,
             Self::HttpsRequired { .. } => Reason::HttpsRequired,
@@ -171,6 +178,7 @@ impl ProxyError {
             Self::QueueTimeout { .. } => Reason::QueueTimeout,
             Self::NoReadyReplicas(_) => Reason::NoReadyReplicas,
             Self::Draining => Reason::Draining,
+            Self::OutOfMemory => Reason::RouterOverloaded,
             Self::RequestTimeout { .. } | Self::StreamIdle { .. } => Reason::RequestTimeout,
             Self::Internal => Reason::Internal,
         }
@@ -192,6 +200,7 @@ impl ProxyError {
             | Self::Endpoint(_)
             | Self::Version { .. }
             | Self::Credential(_)
+            | Self::CredentialFlood { .. }
             | Self::Method(_)
             | Self::Redirected(_)
             | Self::HttpsRequired { .. }
@@ -205,6 +214,7 @@ impl ProxyError {
             | Self::Invalid
             | Self::NoReadyReplicas(_)
             | Self::Draining
+            | Self::OutOfMemory
             | Self::Internal => status,
         }
     }
@@ -218,7 +228,19 @@ impl ProxyError {
                 | Reason::NoReadyReplicas
                 | Reason::Draining
                 | Reason::IssuerUnavailable
-        )
+                | Reason::RouterOverloaded
+        ) || matches!(self, Self::CredentialFlood { .. })
+    }
+}
+
+fn credential_reason(refusal: auth::Refusal) -> Reason {
+    match refusal {
+        auth::Refusal::Twice => Reason::MalformedRequest,
+        auth::Refusal::Missing => Reason::CredentialMissing,
+        auth::Refusal::Token(auth::TokenFault::KeysUnavailable) => Reason::IssuerUnavailable,
+        auth::Refusal::Malformed | auth::Refusal::Wrong | auth::Refusal::Token(_) => {
+            Reason::CredentialInvalid
+        }
     }
 }
 
@@ -256,7 +278,8 @@ pub(crate) fn status_of(reason: Reason) -> StatusCode {
         | Reason::QueueTimeout
         | Reason::NoReadyReplicas
         | Reason::Draining
-        | Reason::IssuerUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+        | Reason::IssuerUnavailable
+        | Reason::RouterOverloaded => StatusCode::SERVICE_UNAVAILABLE,
         Reason::RequestTimeout => StatusCode::GATEWAY_TIMEOUT,
         Reason::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }
@@ -287,7 +310,8 @@ pub(crate) fn grpc_status_of(error: &ProxyError) -> u8 {
         | Reason::QueueTimeout
         | Reason::NoReadyReplicas
         | Reason::Draining
-        | Reason::IssuerUnavailable => 14,
+        | Reason::IssuerUnavailable
+        | Reason::RouterOverloaded => 14,
         Reason::Internal => 13,
     }
 }

@@ -32,7 +32,7 @@ fn samples() -> Vec<ProxyError> {
         ProxyError::Credential(auth::Refusal::Token(auth::TokenFault::Expired)),
         ProxyError::Credential(auth::Refusal::Token(auth::TokenFault::KeysUnavailable)),
         ProxyError::Method(http::Method::TRACE),
-        ProxyError::Redirected(http::HeaderValue::from_static("https://a/")),
+        ProxyError::Redirected(HeaderValue::from_static("https://a/")),
         ProxyError::HttpsRequired { exposed: false },
         ProxyError::HttpsRequired { exposed: true },
         ProxyError::TargetTooLong { limit: 1 },
@@ -47,6 +47,7 @@ fn samples() -> Vec<ProxyError> {
         ProxyError::QueueTimeout { endpoint: name.clone(), waited_ms: 1 },
         ProxyError::NoReadyReplicas(name),
         ProxyError::Draining,
+        ProxyError::OutOfMemory,
         ProxyError::RequestTimeout { limit_ms: 1 },
         ProxyError::Internal,
     ]
@@ -74,8 +75,11 @@ fn fault(reason: Reason) -> &'static str {
         | Reason::ReplicaClosed
         | Reason::ReplicaInvalid
         | Reason::RequestTimeout => "replica",
-        Reason::QueueFull | Reason::QueueTimeout | Reason::NoReadyReplicas => "capacity",
         Reason::IssuerUnavailable => "issuer",
+        Reason::QueueFull
+        | Reason::QueueTimeout
+        | Reason::NoReadyReplicas
+        | Reason::RouterOverloaded => "capacity",
         Reason::Draining | Reason::Redirected => "nobody",
         Reason::Internal => "router",
     }

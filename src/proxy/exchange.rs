@@ -13,7 +13,7 @@ use hyper::{body::Incoming, upgrade::OnUpgrade};
 use super::{
     answer::{SOURCE, VERSION},
     error::ProxyError,
-    forward,
+    evidence, forward,
     head::Kind,
     identity::Identity,
     record::Record,
@@ -166,12 +166,15 @@ impl Exchange {
         let Ok(connected) = tokio::time::timeout_at(deadline, connecting).await else {
             return Err(Missed::Failed(self.timed_out()));
         };
-        let Ok(mut connection) = connected else {
-            // A replica without alternative is asked a second time before it is given up.
-            if again || self.may_wait_for_another(slot) {
-                slot.connection_failed();
+        let mut connection = match connected {
+            Ok(connection) => connection,
+            Err(failure) => {
+                // A replica without alternative is asked a second time before it is given up.
+                if !failure.is_the_routers() && (again || self.may_wait_for_another(slot)) {
+                    evidence::unreachable(&self.version, slot);
+                }
+                return Err(Missed::Unstarted(RetryCause::ConnectFailed, ProxyError::Unreachable));
             }
-            return Err(Missed::Unstarted(RetryCause::ConnectFailed, ProxyError::Unreachable));
         };
         self.record.sent = Some(Instant::now());
         // On a fresh HTTP/1 connection no failure is known to be harmless; an HTTP/2 stream can be
@@ -187,6 +190,9 @@ impl Exchange {
             Some(Err(failure)) => Err(self.judge(&failure, connection, deadline, may_repeat)),
             None => {
                 connection.abort();
+                if let (Some(slot), Some(sent)) = (self.slot.get(), self.record.sent) {
+                    evidence::timed_out(&self.version, slot, self.upload.given_since(sent));
+                }
                 Err(Missed::Failed(self.timed_out()))
             }
         }
@@ -300,13 +306,17 @@ impl Exchange {
         };
         let now = Instant::now();
         self.record.head = Some(now);
-        self.record.model_status = Some(parts.status.as_u16());
-        self.record.ends_with(parts.status.as_u16(), Reason::Model);
+        let status = parts.status.as_u16();
+        self.record.model_status = Some(status);
+        self.record.ends_with(status, Reason::Model);
         // An answer before the end of the upload comes from a replica that may never read the rest;
         // what is sent behind it could be taken for that rest.
         let keep = if self.upload.is_ended() { keep(&parts, self.kind) } else { Keep::No };
         self.rewrite(&mut parts, upgraded, now);
         let streaming = upgraded || is_streaming(&parts, self.kind);
+        if streaming {
+            slot.answered(status);
+        }
         let settings = self.version.settings();
         let flow = Box::new(Flow {
             patience: Patience {
@@ -314,6 +324,7 @@ impl Exchange {
                 idle: streaming.then_some(settings.stream_idle_timeout),
                 limit_ms: self.limit.as_millis(),
                 timer: None,
+                silent_since: None,
                 last: now.into(),
             },
             on_disconnect: settings.on_disconnect.unwrap_or(if streaming {

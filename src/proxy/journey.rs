@@ -34,15 +34,16 @@ use super::{
     identity::Identity,
     record::Record,
     reply::Reply,
-    routes::{LiveEndpoint, LiveVersion, Routes},
+    routes::{LiveEndpoint, LiveVersion, Proxy, Routes},
     upload::{UploadLimits, UploadState},
 };
 use crate::{
     auth,
     domain::{ErrorProfile, OnDisconnect},
-    lifecycle::Phase,
+    lifecycle::{Phase, Pressure},
     replica::{Acquired, Refused, Slot, Waiting},
     routing::{self, Rest},
+    telemetry::ConnectionLimit,
 };
 
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
@@ -98,8 +99,8 @@ pub(super) async fn handle(
     }
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         client.state.becomes_other();
-    } else if client.worker.proxy.lifecycle.phase() > Phase::Serving && !asked.http2 {
-        close_after(&mut response);
+    } else {
+        end_if_due(&client, &asked, &mut response);
     }
     if is_http2_head {
         // hyper leaves out the body of such an answer for HTTP/1 only; clients take DATA frames
@@ -112,6 +113,35 @@ pub(super) async fn handle(
         let reply = if http2 { reply.watch_reading(limit) } else { reply };
         reply.for_client(in_progress)
     }))
+}
+
+/// Asks a client to come back on another connection: when the router leaves, when this connection
+/// has had its share, and when memory for connections is short.
+fn end_if_due(client: &Client, asked: &Asked, response: &mut Response<Reply>) {
+    let Proxy { lifecycle, settings, metrics, .. } = &*client.worker.proxy;
+    let limit = if client.state.begun() >= settings.requests_per_connection_max {
+        Some(ConnectionLimit::Requests)
+    } else if lifecycle.pressure() > Pressure::Calm {
+        Some(ConnectionLimit::Memory)
+    } else {
+        None
+    };
+    match (limit, asked.http2) {
+        (None, _) if lifecycle.phase() == Phase::Serving => {}
+        // Its whole connection gets GOAWAY when the router closes.
+        (None, true) => {}
+        (None, false) => close_after(response),
+        (Some(limit), http2) => {
+            if client.state.is_first_to_end() {
+                metrics.bounds.connection(limit);
+            }
+            if http2 {
+                client.state.ask_to_end();
+            } else {
+                close_after(response);
+            }
+        }
+    }
 }
 
 async fn travel(
@@ -219,8 +249,9 @@ fn decide(
     record.endpoint = Some(Arc::clone(live));
     let auth_began = live.endpoint.server_timing.then(Instant::now);
     let (name, policy) = (&live.endpoint.name, &live.endpoint.auth);
-    record.caller =
-        Some(auth::authorize(name, policy, &parts.headers, &*client.worker.proxy.tokens)?);
+    let tokens = &*client.worker.proxy.tokens;
+    let caller = auth::authorize(name, policy, &parts.headers, tokens);
+    record.caller = Some(caller.map_err(|refusal| refused_caller(refusal, client))?);
     let auth_took = auth_began.map_or(Duration::ZERO, |began| began.elapsed());
     let limit = live.endpoint.max_payload_bytes;
     let announced = incoming.size_hint().exact().unwrap_or(0);
@@ -244,6 +275,15 @@ fn keys_to_come(
     let ProxyError::Credential(auth::Refusal::Token(fault)) = error else { return None };
     let live = record.endpoint.as_ref().filter(|_| fault.wants_keys())?;
     auth::keys_to_come(&live.endpoint.auth, &parts.headers, &*client.worker.proxy.tokens)
+}
+
+/// Takes a try with a wrong credential from the budget of its address.
+fn refused_caller(refusal: auth::Refusal, client: &Client) -> ProxyError {
+    let failures = &client.worker.proxy.failures;
+    match failures.note(client.socket.peer().ip()) {
+        None => ProxyError::Credential(refusal),
+        Some(wait) => ProxyError::CredentialFlood { refusal, wait },
+    }
 }
 
 /// The authority as a field: nearly always the one that the client has sent.
@@ -313,6 +353,9 @@ async fn take_slot(
     client: &Client,
     queue: &mut Duration,
 ) -> Result<Slot, ProxyError> {
+    if client.worker.proxy.lifecycle.pressure() == Pressure::Full {
+        return Err(ProxyError::OutOfMemory);
+    }
     let endpoint = &version.endpoint().name;
     match version.state.acquire() {
         Ok(Acquired::Slot(slot)) => Ok(slot),
@@ -409,7 +452,17 @@ fn refuse_unread(
     incoming: Incoming,
     mut record: Box<Record>,
 ) -> Response<Reply> {
-    let response = refuse(error, asked, &mut record);
+    let mut response = refuse(error, asked, &mut record);
+    if matches!(error, ProxyError::CredentialFlood { .. }) {
+        // Its body is not read, and not even its connection is kept.
+        if asked.http2 {
+            client.state.ask_to_end();
+        } else {
+            close_after(&mut response);
+        }
+        client.worker.proxy.metrics.bounds.failed_credentials_suppressed.inc();
+        return response;
+    }
     let limits = UploadLimits {
         payload_bytes_max: u64::MAX,
         stall: client.worker.proxy.settings.body_stall_limit,
@@ -424,6 +477,10 @@ fn refuse(error: &ProxyError, asked: &Asked, record: &mut Record) -> Response<Re
     let mut manner = asked.manner(version.map(|version| version.label.clone()), wait);
     if let Some(live) = &record.endpoint {
         manner.profile = live.endpoint.error_profile;
+    }
+    if let ProxyError::CredentialFlood { wait, .. } = error {
+        manner.expected_wait = Some(*wait);
+        record.leave_out_of_log();
     }
     let mut response = answer::refuse(error, &manner);
     let status = if matches!(error, ProxyError::ClientGone) {

@@ -12,7 +12,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 
 use super::{connection::serve, worker::Worker};
-use crate::lifecycle::Phase;
+use crate::{lifecycle::Phase, telemetry::ConnectionLimit};
 
 /// Connections that the kernel holds for each listener until they are accepted.
 const BACKLOG: i32 = 4096;
@@ -50,6 +50,16 @@ impl Door {
         }
     }
 }
+/// What accepting says of a client that has left already or never quite came (accept(2), "Error
+/// handling"): a pause for these would let one client keep out the others.
+const CLIENT_FAULTS: [io::ErrorKind; 6] = [
+    io::ErrorKind::ConnectionAborted,
+    io::ErrorKind::ConnectionReset,
+    io::ErrorKind::HostUnreachable,
+    io::ErrorKind::Interrupted,
+    io::ErrorKind::NetworkDown,
+    io::ErrorKind::NetworkUnreachable,
+];
 
 /// Bound listening sockets of one address.
 #[derive(Debug)]
@@ -123,16 +133,23 @@ async fn accept_one(worker: &Rc<Worker>, listener: &TcpListener, door: Door, pau
         tokio::time::sleep(FULL_PAUSE).await;
     }
     match listener.accept().await {
-        Ok((stream, _)) => {
+        Ok((stream, peer)) => {
             *pause = ACCEPT_PAUSE_MIN;
+            let Some(seat) = worker.proxy.crowd.enter(peer.ip(), worker.proxy.per_address_max)
+            else {
+                worker.proxy.metrics.bounds.connection(ConnectionLimit::Address);
+                return;
+            };
             let counted = Counted::new(worker);
             let worker = Rc::clone(worker);
             tokio::task::spawn_local(async move {
-                serve(worker, stream, door).await;
+                serve(worker, stream, door, seat).await;
                 drop(counted);
             });
         }
+        Err(error) if CLIENT_FAULTS.contains(&error.kind()) => {}
         Err(error) => {
+            worker.proxy.metrics.bounds.connection(ConnectionLimit::Files);
             tracing::warn!(%error, pause_ms = pause.as_millis(), "cannot accept connections");
             tokio::time::sleep(*pause).await;
             *pause = (*pause * 2).min(ACCEPT_PAUSE_MAX);

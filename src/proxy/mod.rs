@@ -14,10 +14,14 @@
 mod answer;
 mod client_io;
 mod connection;
+mod crowd;
 mod detach;
 mod error;
+mod evidence;
 mod exchange;
+mod failures;
 mod forward;
+mod frames;
 mod grpc;
 mod head;
 mod identity;
@@ -39,7 +43,7 @@ mod worker;
 pub use listener::{BindError, Door, Listeners};
 pub use plain::Plain;
 pub use routes::Proxy;
-pub use settings::Settings;
+pub use settings::{FailedCredentials, Settings};
 pub use tls::{
     CertificateStatus, ClientCertificates, PAIRS_MAX, PairSource, Tls, TlsFault, TlsSettings,
     WARN_FROM, watch_expiry,

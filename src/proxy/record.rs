@@ -109,6 +109,11 @@ impl Record {
         self.uploaded = upload.ended_at();
     }
 
+    /// No line for this one.
+    pub(crate) fn leave_out_of_log(&mut self) {
+        self.details = None;
+    }
+
     /// How the request ended, as its client sees it.
     pub(crate) fn ends_with(&mut self, status: u16, reason: Reason) {
         self.status = status;

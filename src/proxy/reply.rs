@@ -21,6 +21,7 @@ use super::{
     answer::grpc_trailers,
     client_io::InProgress,
     error::ProxyError,
+    evidence,
     exchange::{Held, free_after_news},
     record::Record,
     upload::{Upload, UploadState, is_malformed},
@@ -123,6 +124,8 @@ pub(crate) struct Patience {
     pub(crate) limit_ms: u128,
     pub(crate) timer: Option<Pin<Box<Sleep>>>,
     pub(crate) last: tokio::time::Instant,
+    /// Since when the client waits for the replica, and not the other way round.
+    pub(crate) silent_since: Option<Instant>,
 }
 
 impl Reply {
@@ -285,7 +288,11 @@ impl ModelBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
         let Some(flow) = &mut self.flow else { return Poll::Pending };
-        flow.patience.poll(cx).map(|error| Some(self.cut_off(&error)))
+        let Poll::Ready(error) = flow.patience.poll(cx) else { return Poll::Pending };
+        if let (ProxyError::RequestTimeout { .. }, Some(version)) = (&error, &flow.record.version) {
+            evidence::timed_out(version, &flow.slot, flow.patience.silent_since);
+        }
+        Poll::Ready(Some(self.cut_off(&error)))
     }
 
     /// Ends the answer before its end. gRPC can still say why: the trailers are the last frame.
@@ -372,6 +379,7 @@ impl Flow {
         self.record.done = Some(now);
         self.record.note_upload(&self.upload);
         self.slot.note_service(now.duration_since(self.slot_since));
+        self.slot.answered(self.record.model_status.unwrap_or_default());
         let Self { worker, record, connection, slot, upload, keep, .. } = *self;
         if !upload.is_ended() {
             // The model has answered without reading everything: nobody will read the rest.
@@ -388,6 +396,7 @@ impl Flow {
 
 impl Patience {
     fn touch(&mut self) {
+        self.silent_since = None;
         if self.idle.is_some() {
             self.last = tokio::time::Instant::now();
         }
@@ -396,6 +405,7 @@ impl Patience {
     /// Resolves when the wait was too long, with which limit it was. The timer is set only when a
     /// read has to wait, and moved only when it fires.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ProxyError> {
+        self.silent_since.get_or_insert_with(Instant::now);
         loop {
             let idle = self.idle.map(|idle| self.last + idle);
             let Some(until) = self.deadline.into_iter().chain(idle).min() else {

@@ -11,7 +11,7 @@ use std::{
 use arc_swap::ArcSwap;
 use http::{HeaderMap, HeaderValue, header, uri::PathAndQuery};
 
-use super::{error::ProxyError, head, settings::Settings};
+use super::{crowd::Crowd, error::ProxyError, failures::Failures, head, settings::Settings};
 use crate::{
     auth::Tokens,
     domain::{Catalog, Change, Endpoint, Name, StickyBy, Version, VersionKey},
@@ -34,6 +34,11 @@ pub struct Proxy {
     pub(super) tokens: Arc<dyn Tokens>,
     /// Client connections now, over all threads.
     pub(super) connections: AtomicUsize,
+    /// The same by address, and how many one address may have.
+    pub(super) crowd: Crowd,
+    pub(super) per_address_max: usize,
+    /// Tries with wrong credentials.
+    pub(super) failures: Failures,
     registry: Arc<Registry>,
 }
 
@@ -82,6 +87,9 @@ impl Proxy {
         Arc::new(Self {
             routes: ArcSwap::default(),
             unrouted: metrics.unrouted(),
+            crowd: Crowd::default(),
+            per_address_max: settings.per_address_max(),
+            failures: Failures::new(settings.failed_credentials),
             settings,
             lifecycle,
             metrics,

@@ -65,6 +65,8 @@ struct Inner {
     ended: bool,
     /// When the last byte came; `None` for a request without a body.
     ended_at: Option<std::time::Instant>,
+    /// When a piece was handed on last.
+    given_at: Option<std::time::Instant>,
     fault: Option<UploadFault>,
     stall: Option<Pin<Box<Sleep>>>,
     last: Option<Instant>,
@@ -96,6 +98,7 @@ impl UploadState {
             started: false,
             ended,
             ended_at: None,
+            given_at: None,
             fault: None,
             stall: None,
             last: None,
@@ -139,6 +142,17 @@ impl UploadState {
     /// When the client had sent everything; `None` for a request without a body.
     pub(crate) fn ended_at(&self) -> Option<std::time::Instant> {
         self.0.borrow().ended_at
+    }
+
+    /// Since when the replica has had all that the client has sent, not before `sent`, when the
+    /// request was given to it; `None` while the client has to send more.
+    pub(crate) fn given_since(&self, sent: std::time::Instant) -> Option<std::time::Instant> {
+        let inner = self.0.borrow();
+        if inner.ended {
+            return Some(inner.ended_at.unwrap_or(sent).max(sent));
+        }
+        // Nobody waits for the client: what it has sent is not taken.
+        inner.given_at.filter(|_| inner.last.is_none()).map(|at| at.max(sent))
     }
 
     /// The length that the client has announced; `None` where it has not.
@@ -234,6 +248,7 @@ impl Inner {
             return Ok(Some(frame).filter(|_| self.limits.trailers));
         };
         self.received += data.len() as u64;
+        self.given_at = Some(std::time::Instant::now());
         let limit = self.limits.payload_bytes_max;
         let within = if self.limits.trailers {
             self.meter.passes(data, limit)

@@ -9,13 +9,17 @@
 
 use std::sync::Arc;
 
-use super::slot::Target;
+use super::{slot::Target, standing::Standing};
+
+/// How many requests at once a replica gets that was set aside, until it has answered one: if it
+/// still hangs, each of them is lost for as long as `requestTimeout`.
+const TRIAL_REQUESTS_MAX: u32 = 1;
 
 /// A replica among the others of its version.
 #[derive(Debug)]
 #[expect(
     clippy::struct_excessive_bools,
-    reason = "four independent facts, set and asked one by one"
+    reason = "five independent facts, set and asked one by one"
 )]
 pub(super) struct Entry {
     /// Where requests go.
@@ -24,8 +28,12 @@ pub(super) struct Entry {
     pub(super) busy: u32,
     /// Slots this router may hand out.
     pub(super) tokens: u32,
-    /// Whether it gets new work.
+    /// Whether it gets new work: it is fit and not set aside.
     pub(super) usable: bool,
+    /// Whether its platform says that it is ready, and has said so since it failed last.
+    pub(super) is_fit: bool,
+    /// What its requests say about it.
+    pub(super) standing: Standing,
     /// Whether it gets no work ever again: draining, or gone from the catalog.
     pub(super) ending: bool,
     /// Whether the catalog still has it. When not, it is forgotten as soon as it is not busy.
@@ -34,9 +42,21 @@ pub(super) struct Entry {
     pub(super) announced: bool,
     /// The generation in which it was last said to be ready.
     pub(super) generation: u64,
-    /// The generation in which a connection failed.
+    /// The generation in which it failed.
     pub(super) failed_in: Option<u64>,
     link: Option<Link>,
+}
+
+impl Entry {
+    /// Settles whether it gets new work.
+    pub(super) fn judge(&mut self) {
+        self.usable = self.is_fit && self.standing.aside().is_none();
+    }
+
+    /// How many requests it may have.
+    fn room(&self) -> u32 {
+        if self.standing.is_on_trial() { self.tokens.min(TRIAL_REQUESTS_MAX) } else { self.tokens }
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -71,6 +91,8 @@ impl Buckets {
             busy: 0,
             tokens,
             usable: false,
+            is_fit: false,
+            standing: Standing::default(),
             ending: false,
             known: true,
             announced: false,
@@ -102,7 +124,8 @@ impl Buckets {
         self.entries.get(index as usize)?.as_ref()
     }
 
-    fn get_mut(&mut self, index: u32) -> Option<&mut Entry> {
+    /// For what does not change whether and where the entry is filed.
+    pub(super) fn get_mut(&mut self, index: u32) -> Option<&mut Entry> {
         self.entries.get_mut(index as usize)?.as_mut()
     }
 
@@ -162,7 +185,7 @@ impl Buckets {
     /// Files the entry at the tail of its bucket if it can take work: ties go round.
     fn link(&mut self, index: u32) {
         let Some(entry) = self.get(index) else { return };
-        if !entry.usable || entry.busy >= entry.tokens || entry.link.is_some() {
+        if !entry.usable || entry.busy >= entry.room() || entry.link.is_some() {
             return;
         }
         let bucket = entry.busy;

@@ -11,16 +11,19 @@
 //!
 //! Not here: connections to replicas (`upstream`), how many there should be (`autoscale`).
 
+mod aside;
 mod buckets;
 mod queue;
 mod registry;
 mod slot;
+mod standing;
 mod tokens;
 mod version;
 
 #[cfg(test)]
 mod tests;
 
+pub use aside::Aside;
 pub use registry::Registry;
 pub use slot::{Slot, Target};
 pub use tokens::{AllHere, TokenHolder};

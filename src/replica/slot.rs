@@ -2,8 +2,8 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use super::version::VersionState;
-use crate::domain::ReplicaId;
+use super::{aside::Aside, version::VersionState};
+use crate::domain::{AsideCause, ReplicaId};
 
 /// Where the requests of a replica go.
 #[derive(Debug, PartialEq, Eq)]
@@ -36,9 +36,20 @@ impl Slot {
     }
 
     /// A connection to the replica failed: it gets no more work until its platform finds it ready
-    /// again.
-    pub fn connection_failed(&self) {
-        self.version.connection_failed(self.index, self.generation);
+    /// again, and, where that happens again and again, ever later. `Some`: that is news.
+    pub fn connection_failed(&self) -> Option<Aside> {
+        self.version.fails(self.index, self.generation, AsideCause::Unreachable)
+    }
+
+    /// The replica did not answer a whole request for nearly all of `requestTimeout`. `Some`: it was
+    /// not the only one, and the replica gets no more work for a while.
+    pub fn timed_out(&self) -> Option<Aside> {
+        self.version.fails(self.index, self.generation, AsideCause::TimedOut)
+    }
+
+    /// The replica answered with this status.
+    pub fn answered(&self, status: u16) {
+        self.version.answers(self.index, self.generation, status < 500);
     }
 
     /// How long this slot was busy, for the expected wait of others.

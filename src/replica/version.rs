@@ -6,7 +6,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll},
     time::Duration,
@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::{
+    aside::shown,
     buckets::{Buckets, Entry},
     queue::{Place, Queue},
     slot::{Slot, Target},
@@ -29,24 +30,28 @@ use crate::domain::{
 /// The live state of one version. All routes to the version share one.
 pub struct VersionState {
     key: VersionKey,
-    signals: SignalSink,
+    pub(super) signals: SignalSink,
     tokens: Arc<dyn TokenHolder>,
+    /// Whether anything is held against any replica.
+    pub(super) doubts: AtomicBool,
     /// Smoothed time that a slot is busy, in microseconds; 0 until something was measured.
     service_us: AtomicU64,
-    inner: Mutex<Inner>,
+    pub(super) inner: Mutex<Inner>,
 }
 
 #[derive(Debug)]
-struct Inner {
-    buckets: Buckets,
-    indices: HashMap<ReplicaId, u32>,
+pub(super) struct Inner {
+    pub(super) buckets: Buckets,
+    pub(super) indices: HashMap<ReplicaId, u32>,
     queue: Queue,
     queue_length_max: u32,
     busy: u32,
     peak: u32,
     pressure_above: u32,
-    ready: u32,
-    slots: u32,
+    pub(super) ready: u32,
+    pub(super) slots: u32,
+    /// Replicas that are set aside.
+    pub(super) aside: u32,
     /// Whether a replica may become ready without anybody's edit.
     may_recover: bool,
     /// Whether the version is gone from the catalog and only finishes what it has.
@@ -84,7 +89,7 @@ pub struct Waiting {
 
 /// A slot handed to a waiter, sent only after the lock is released: a failed send drops the slot,
 /// which takes the lock again.
-type Handover = (oneshot::Sender<Slot>, Slot);
+pub(super) type Handover = (oneshot::Sender<Slot>, Slot);
 
 impl VersionState {
     /// A version without replicas; [`VersionState::apply`] gives it some.
@@ -93,6 +98,7 @@ impl VersionState {
             key,
             signals,
             tokens,
+            doubts: AtomicBool::new(false),
             service_us: AtomicU64::new(0),
             inner: Mutex::new(Inner {
                 buckets: Buckets::default(),
@@ -104,6 +110,7 @@ impl VersionState {
                 pressure_above: u32::MAX,
                 ready: 0,
                 slots: 0,
+                aside: 0,
                 may_recover: false,
                 leaving: false,
             }),
@@ -197,24 +204,6 @@ impl VersionState {
         self.inner.lock().buckets.iter().any(|(other, entry)| other != index && entry.usable)
     }
 
-    pub(super) fn connection_failed(&self, index: u32, generation: u64) {
-        let mut inner = self.inner.lock();
-        let Some(entry) = inner.buckets.get(index) else { return };
-        let replica = entry.target.id;
-        let news = entry.usable && entry.generation == generation;
-        if news {
-            inner.buckets.update(index, |entry| {
-                entry.failed_in = Some(generation);
-                entry.usable = false;
-            });
-            inner.count();
-        }
-        drop(inner);
-        if news {
-            (self.signals)(Signal::Failed(replica, generation));
-        }
-    }
-
     /// Takes an `Arc` explicitly because handing over makes new slots of the same version.
     pub(super) fn give_back(this: &Arc<Self>, index: u32) {
         let mut inner = this.inner.lock();
@@ -262,8 +251,8 @@ impl VersionState {
     pub(super) fn load(&self, new_peak: bool) -> VersionLoad {
         let mut inner = self.inner.lock();
         let (busy, queued) = (inner.busy, inner.queue.len());
-        let load =
-            VersionLoad { busy, queued, peak: inner.peak, ready: inner.ready, slots: inner.slots };
+        let Inner { peak, ready, slots, aside, .. } = *inner;
+        let load = VersionLoad { busy, queued, peak, ready, slots, aside };
         if new_peak {
             inner.peak = busy + queued;
         }
@@ -283,7 +272,7 @@ impl VersionState {
     pub(super) fn replica_load(&self, replica: ReplicaId) -> Option<ReplicaLoad> {
         let inner = self.inner.lock();
         let entry = inner.buckets.get(*inner.indices.get(&replica)?)?;
-        Some(ReplicaLoad { busy: entry.busy, usable: entry.usable })
+        Some(ReplicaLoad { busy: entry.busy, usable: entry.usable, aside: shown(entry) })
     }
 
     pub(super) fn is_replica_idle(&self, replica: ReplicaId) -> bool {
@@ -293,7 +282,11 @@ impl VersionState {
     }
 
     /// Sends what was decided under the lock, now that it is released.
-    fn finish(&self, handovers: impl IntoIterator<Item = Handover>, idle: Vec<ReplicaId>) {
+    pub(super) fn finish(
+        &self,
+        handovers: impl IntoIterator<Item = Handover>,
+        idle: Vec<ReplicaId>,
+    ) {
         for (waiter, slot) in handovers {
             // A waiter that has just left drops the slot here, which hands it to the next one.
             drop(waiter.send(slot));
@@ -341,7 +334,7 @@ impl Inner {
         Some((waiter, slot))
     }
 
-    fn hand_over(&mut self, version: &Arc<VersionState>) -> Vec<Handover> {
+    pub(super) fn hand_over(&mut self, version: &Arc<VersionState>) -> Vec<Handover> {
         std::iter::from_fn(|| self.next_handover(version)).collect()
     }
 
@@ -353,23 +346,28 @@ impl Inner {
             let index = self.index_of(replica);
             let Some(entry) = self.buckets.get(index) else { continue };
             let failed = entry.failed_in.is_some_and(|failed| failed >= replica.generation);
-            let usable = replica.state == ReplicaState::Ready && !failed;
+            let is_fit = replica.state == ReplicaState::Ready && !failed;
             let ending = replica.state == ReplicaState::Draining;
-            let same = (entry.usable, entry.ending, entry.tokens) == (usable, ending, tokens);
+            let same = (entry.is_fit, entry.ending, entry.tokens) == (is_fit, ending, tokens);
             // An unchanged replica keeps its turn among the idle ones.
             if same && entry.known && entry.generation == replica.generation {
                 continue;
             }
             self.buckets.update(index, |entry| {
-                (entry.usable, entry.ending, entry.tokens) = (usable, ending, tokens);
+                (entry.is_fit, entry.ending, entry.tokens) = (is_fit, ending, tokens);
                 entry.known = true;
-                entry.generation = replica.generation;
+                if entry.generation != replica.generation {
+                    entry.generation = replica.generation;
+                    entry.standing.rises();
+                }
+                entry.judge();
                 entry.announced &= ending;
             });
         }
         for index in gone.iter().filter_map(|id| self.indices.get(id)) {
             self.buckets.update(*index, |entry| {
-                (entry.usable, entry.ending, entry.known) = (false, true, false);
+                (entry.is_fit, entry.ending, entry.known) = (false, true, false);
+                entry.judge();
             });
         }
         self.count();
@@ -385,14 +383,6 @@ impl Inner {
             });
             self.buckets.insert(target, 0, replica.generation)
         })
-    }
-
-    fn count(&mut self) {
-        let usable = self.buckets.iter().filter(|(_, entry)| entry.usable);
-        let (ready, slots) =
-            usable.fold((0, 0), |(ready, slots), (_, entry)| (ready + 1, slots + entry.tokens));
-        self.ready = ready;
-        self.slots = slots;
     }
 
     /// Idle for good, in the sense of `LoadSource::is_idle`.

@@ -304,7 +304,7 @@ async fn a_bad_document_takes_nothing_away_and_a_deleted_one_is_made_anew() {
         assert!(accepts(&leader, &token(&leader).unwrap()) && accepts(&leader, &old));
         let held = vault.held.borrow().clone().unwrap().text.unwrap();
         assert_eq!(held.reveal(), bad, "nobody writes over what is not understood");
-        let fault = document::read(&bad).unwrap_err();
+        let fault = read(&bad).unwrap_err();
         assert!(!fault.to_string().contains(canary) && !format!("{fault:?}").contains(canary));
     }
     // Deleting it ends all tokens.

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use prometheus::{Histogram, IntCounter, IntGauge};
 
 use super::metrics::{self, Families};
-use crate::domain::{Direction, Name, Reason, VersionKey};
+use crate::domain::{AsideCause, Direction, Name, Reason, VersionKey};
 
 /// The statuses of the router's own answers (contract §6, both error profiles), and 200, which
 /// gRPC errors and answers that broke off after their head carry.
@@ -113,6 +113,7 @@ pub struct VersionMetrics {
     requests: Box<[OnceLock<IntCounter>]>,
     retries: [IntCounter; RetryCause::ALL.len()],
     scaling_decisions: [IntCounter; DIRECTIONS.len()],
+    set_asides: [IntCounter; AsideCause::ALL.len()],
     /// From the head of the request to the last byte of the answer, in seconds.
     pub request_seconds: Histogram,
     /// What the router itself added, in seconds.
@@ -128,6 +129,7 @@ pub struct VersionMetrics {
     pub(super) busy: IntGauge,
     pub(super) slots: IntGauge,
     pub(super) queued: IntGauge,
+    pub(super) set_aside: IntGauge,
     pub(super) replicas: [IntGauge; super::registry::REPLICA_STATES.len()],
 }
 
@@ -148,6 +150,8 @@ impl VersionMetrics {
                     direction_word(direction),
                 ])
             }),
+            set_asides: AsideCause::ALL
+                .map(|cause| f.set_asides.with_label_values(&[endpoint, version, cause.as_str()])),
             request_seconds: f.request_seconds.with_label_values(&of),
             router_seconds: f.router_seconds.with_label_values(&of),
             queue_wait_seconds: f.queue_wait_seconds.with_label_values(&of),
@@ -157,6 +161,7 @@ impl VersionMetrics {
             busy: f.busy.with_label_values(&of),
             slots: f.slots.with_label_values(&of),
             queued: f.queued.with_label_values(&of),
+            set_aside: f.set_aside.with_label_values(&of),
             replicas: super::registry::REPLICA_STATES
                 .map(|state| f.replicas.with_label_values(&[endpoint, version, state])),
             families: Arc::clone(families),
@@ -175,6 +180,13 @@ impl VersionMetrics {
     /// Counts one request sent a second time.
     pub fn retries(&self, cause: RetryCause) {
         if let Some(counter) = self.retries.get(cause as usize) {
+            counter.inc();
+        }
+    }
+
+    /// Counts one time that a replica was set aside.
+    pub fn set_asides(&self, cause: AsideCause) {
+        if let Some(counter) = self.set_asides.get(cause as usize) {
             counter.inc();
         }
     }
@@ -228,7 +240,7 @@ impl VersionMetrics {
         for family in [&f.request_bytes, &f.response_bytes] {
             gone(family.remove_label_values(&of));
         }
-        for family in [&f.busy, &f.slots, &f.queued] {
+        for family in [&f.busy, &f.slots, &f.queued, &f.set_aside] {
             gone(family.remove_label_values(&of));
         }
         gone(f.utilization.remove_label_values(&of));
@@ -237,6 +249,9 @@ impl VersionMetrics {
         }
         for cause in RetryCause::ALL {
             gone(f.retries.remove_label_values(&[endpoint, version, cause.as_str()]));
+        }
+        for cause in AsideCause::ALL {
+            gone(f.set_asides.remove_label_values(&[endpoint, version, cause.as_str()]));
         }
         for direction in DIRECTIONS.map(direction_word) {
             gone(f.scaling_decisions.remove_label_values(&[endpoint, version, direction]));

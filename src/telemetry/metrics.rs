@@ -3,8 +3,8 @@
 //! Names and labels are part of contract §11: dashboards and load-test harnesses hang on them.
 
 use prometheus::{
-    Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts,
-    Registry, core::Collector, process_collector::ProcessCollector,
+    Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry, core::Collector, process_collector::ProcessCollector,
 };
 
 /// One declared series.
@@ -92,6 +92,12 @@ series! {
     RETRIES = Kind::Counter, "modelway_retries_total",
         &["endpoint", "version", "cause"], "requests",
         "Requests sent a second time because the first replica provably did not start them.";
+    SET_ASIDE = Kind::Gauge, "modelway_set_aside_replicas",
+        VERSION, "replicas",
+        "Replicas that get no work for a while because requests to them failed.";
+    SET_ASIDES = Kind::Counter, "modelway_set_asides_total",
+        &["endpoint", "version", "cause"], "events",
+        "Times a replica was given no more work until its next good probe because requests to it failed.";
     REQUEST_BYTES = Kind::Counter, "modelway_request_bytes_total",
         VERSION, "bytes",
         "Payload of requests sent on to replicas.";
@@ -104,6 +110,21 @@ series! {
     CONNECTIONS = Kind::Gauge, "modelway_connections",
         &["protocol"], "connections",
         "Open connections of clients.";
+    CONNECTION_LIMITS = Kind::Counter, "modelway_connection_limits_total",
+        &["limit"], "connections",
+        "Client connections that were refused or ended because they met a limit of the router.";
+    FAILED_CREDENTIALS_SUPPRESSED = Kind::Counter, "modelway_failed_credentials_suppressed_total",
+        &[], "requests",
+        "Tries with wrong credentials beyond the budget of their address: answered, not logged.";
+    MEMORY_PRESSURE = Kind::Gauge, "modelway_memory_pressure",
+        &[], "none",
+        "What the router does about its memory: 0 nothing, 1 connections are not kept, 2 new requests are refused.";
+    MEMORY_USED = Kind::Gauge, "modelway_memory_used_bytes",
+        &[], "bytes",
+        "Memory in use that the kernel cannot take back, by what is judged against the limit.";
+    MEMORY_LIMIT = Kind::Gauge, "modelway_memory_limit_bytes",
+        &[], "bytes",
+        "Memory that may be used; 0 without a limit.";
     CATALOG_AGE = Kind::Gauge, "modelway_catalog_age_seconds",
         &[], "seconds",
         "Time since the source of the catalog was last known to be in step with it.";
@@ -119,6 +140,9 @@ series! {
     ADMIN_REFUSALS = Kind::Counter, "modelway_admin_refusals_total",
         &["refusal"], "requests",
         "Requests for credentials at the admin port that were refused, by why.";
+    PANICS = Kind::Counter, "modelway_panics_total",
+        &[], "panics",
+        "Panics of the whole process, those of requests included: each one is a bug.";
     CONFIGURATION_REFUSALS = Kind::Counter, "modelway_configuration_refusals_total",
         &[], "changes",
         "Changes of the configuration that were refused; the last good one stayed in force.";
@@ -151,10 +175,15 @@ pub(super) fn label_values(label: &str) -> Vec<&'static str> {
         "reason" => crate::domain::Reason::ALL.iter().map(|reason| reason.as_str()).collect(),
         "state" => super::registry::REPLICA_STATES.to_vec(),
         "direction" => super::handles::DIRECTIONS.map(super::handles::direction_word).to_vec(),
-        "cause" => super::RetryCause::ALL.map(super::RetryCause::as_str).to_vec(),
         "issuer" => vec!["issuer of tokens"],
         "outcome" => super::FetchOutcome::ALL.map(super::FetchOutcome::as_str).to_vec(),
         "refusal" => super::AdminRefusal::ALL.map(super::AdminRefusal::as_str).to_vec(),
+        "limit" => super::ConnectionLimit::ALL.map(super::ConnectionLimit::as_str).to_vec(),
+        "cause" => {
+            let retries = super::RetryCause::ALL.map(super::RetryCause::as_str);
+            let asides = crate::domain::AsideCause::ALL.map(crate::domain::AsideCause::as_str);
+            [retries.as_slice(), &asides].concat()
+        }
         "protocol" => super::registry::PROTOCOLS.to_vec(),
         "result" => super::tls::results(),
         "name" => vec!["name of a certificate"],
@@ -178,14 +207,22 @@ pub(super) struct Families {
     pub(super) utilization: GaugeVec,
     pub(super) scaling_decisions: IntCounterVec,
     pub(super) retries: IntCounterVec,
+    pub(super) set_aside: IntGaugeVec,
+    pub(super) set_asides: IntCounterVec,
     pub(super) request_bytes: IntCounterVec,
     pub(super) response_bytes: IntCounterVec,
     pub(super) rejected: IntCounterVec,
     pub(super) connections: IntGaugeVec,
+    pub(super) connection_limits: IntCounterVec,
+    pub(super) failed_credentials_suppressed: IntCounter,
+    pub(super) memory_pressure: IntGauge,
+    pub(super) memory_used: Gauge,
+    pub(super) memory_limit: Gauge,
     pub(super) catalog_age: Gauge,
     pub(super) access_log_dropped: IntCounter,
     pub(super) request_panics: IntCounter,
     pub(super) admin_refusals: IntCounterVec,
+    pub(super) panics: IntCounter,
     pub(super) configuration_refusals: IntCounter,
     pub(super) handshakes: IntCounterVec,
     pub(super) certificate_reloads: IntCounterVec,
@@ -214,14 +251,25 @@ impl Families {
             utilization: register(r, gauges(&UTILIZATION)),
             scaling_decisions: register(r, counters(&SCALING_DECISIONS)),
             retries: register(r, counters(&RETRIES)),
+            set_aside: register(r, int_gauges(&SET_ASIDE)),
+            set_asides: register(r, counters(&SET_ASIDES)),
             request_bytes: register(r, counters(&REQUEST_BYTES)),
             response_bytes: register(r, counters(&RESPONSE_BYTES)),
             rejected: register(r, counters(&REJECTED)),
             connections: register(r, int_gauges(&CONNECTIONS)),
+            connection_limits: register(r, counters(&CONNECTION_LIMITS)),
+            failed_credentials_suppressed: single(&register(
+                r,
+                counters(&FAILED_CREDENTIALS_SUPPRESSED),
+            )),
+            memory_pressure: single(&register(r, int_gauges(&MEMORY_PRESSURE))),
+            memory_used: single(&register(r, gauges(&MEMORY_USED))),
+            memory_limit: single(&register(r, gauges(&MEMORY_LIMIT))),
             catalog_age: single(&register(r, gauges(&CATALOG_AGE))),
             access_log_dropped: single(&register(r, counters(&ACCESS_LOG_DROPPED))),
             request_panics: single(&register(r, counters(&REQUEST_PANICS))),
             admin_refusals: register(r, counters(&ADMIN_REFUSALS)),
+            panics: single(&register(r, counters(&PANICS))),
             configuration_refusals: single(&register(r, counters(&CONFIGURATION_REFUSALS))),
             handshakes: register(r, counters(&HANDSHAKES)),
             certificate_reloads: register(r, counters(&CERTIFICATE_RELOADS)),

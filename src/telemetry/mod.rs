@@ -13,6 +13,7 @@
 
 mod access_log;
 mod access_record;
+mod bounds;
 mod decisions;
 mod handles;
 mod issuers;
@@ -24,6 +25,7 @@ mod tls;
 
 pub use access_log::{ACCESS_QUEUE_MAX, AccessLog, LogFormat, UnknownLogFormat};
 pub use access_record::{AccessRecord, PATH_CHARS_MAX, USER_AGENT_CHARS_MAX, bounded};
+pub use bounds::{Bounds, ConnectionLimit};
 pub use decisions::{DECISIONS_MAX, DecisionLog};
 pub use handles::{AdminRefusal, EndpointMetrics, RetryCause, VersionMetrics};
 pub use issuers::FetchOutcome;

@@ -70,6 +70,18 @@ pub enum Failure {
     Body,
 }
 
+impl Failure {
+    /// Whether the router itself was short of something, so that the failure says nothing about the
+    /// replica: open files, buffers, memory, local ports.
+    pub fn is_the_routers(&self) -> bool {
+        use rustix::io::Errno;
+        let Self::Unreachable(error) = self else { return false };
+        let short = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::ADDRNOTAVAIL];
+        let code = error.raw_os_error();
+        short.iter().any(|errno| Some(errno.raw_os_error()) == code)
+    }
+}
+
 /// Runs what hyper wants to run on the current thread.
 #[derive(Debug, Clone, Copy)]
 pub struct LocalExecutor;

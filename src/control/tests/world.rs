@@ -328,6 +328,7 @@ impl LoadSource for World {
                 peak: state.peak,
                 ready,
                 slots: ready * state.version.slots_per_replica,
+                aside: 0,
             })
         })
     }
@@ -351,7 +352,7 @@ impl LoadSource for World {
         self.look(|state| {
             let busy = state.busy.iter().find(|one| one.0 == replica.0)?.1;
             let usable = state.ids(ReplicaState::Ready).contains(&replica.0);
-            Some(ReplicaLoad { busy, usable })
+            Some(ReplicaLoad { busy, usable, aside: None })
         })
     }
 }

@@ -421,7 +421,7 @@ impl Roster {
         let Some((seat, _)) = self.find(id) else { return };
         let Some(replica) = self.replicas.get_mut(&seat) else { return };
         if replica.healthy && replica.generation == generation {
-            replica.fall(Instant::now(), "a connection failed".to_owned());
+            replica.fall(Instant::now(), "requests to it failed".to_owned());
             replica.control.send_modify(|control| control.suspicions += 1);
             self.dirty.insert(replica.key.endpoint.clone());
         }

@@ -61,7 +61,7 @@ impl LoadSource for Work {
 
     fn replica_load(&self, replica: ReplicaId) -> Option<ReplicaLoad> {
         let busy = self.busy.lock().get(&replica).copied().unwrap_or(0);
-        Some(ReplicaLoad { busy, usable: true })
+        Some(ReplicaLoad { busy, usable: true, aside: None })
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 use parking_lot::Mutex;
 use prometheus::{IntCounter, IntGauge, TextEncoder};
 
-use super::{AdminRefusal, EndpointMetrics, TlsMetrics, VersionMetrics, metrics::Families};
+use super::{AdminRefusal, Bounds, EndpointMetrics, TlsMetrics, VersionMetrics, metrics::Families};
 use crate::domain::{Name, VersionKey};
 
 pub(super) const REPLICA_STATES: [&str; 4] = ["ready", "starting", "draining", "wanted"];
@@ -24,10 +24,14 @@ pub struct Metrics {
     unrouted: Arc<EndpointMetrics>,
     /// Open connections of clients.
     pub connections: Connections,
+    /// What clients met that bounds them, and memory.
+    pub bounds: Bounds,
     /// Access-log records lost.
     pub access_log_dropped: IntCounter,
     /// Requests that ended in a panic of the router.
     pub request_panics: IntCounter,
+    /// Panics of the whole process.
+    pub panics: IntCounter,
     /// Changes of the configuration that were refused.
     pub configuration_refusals: IntCounter,
     /// Handshakes and certificates.
@@ -73,6 +77,8 @@ pub struct VersionGauges {
     pub slots: u32,
     /// Requests waiting for a slot.
     pub queued: u32,
+    /// Replicas that are set aside.
+    pub aside: u32,
     /// Ready replicas.
     pub ready: u32,
     /// Starting replicas.
@@ -96,8 +102,10 @@ impl Metrics {
             endpoints: Mutex::default(),
             unrouted: Arc::new(EndpointMetrics::new(&families, None)),
             connections: Connections { http1, http2, websocket },
+            bounds: Bounds::new(&families),
             access_log_dropped: families.access_log_dropped.clone(),
             request_panics: families.request_panics.clone(),
+            panics: families.panics.clone(),
             configuration_refusals: families.configuration_refusals.clone(),
             tls: TlsMetrics::new(&families),
             families,
@@ -159,6 +167,7 @@ impl Metrics {
         metrics.busy.set(gauges.busy.into());
         metrics.slots.set(gauges.slots.into());
         metrics.queued.set(gauges.queued.into());
+        metrics.set_aside.set(gauges.aside.into());
         let counts = [gauges.ready, gauges.starting, gauges.draining, gauges.wanted];
         for (gauge, count) in metrics.replicas.iter().zip(counts) {
             gauge.set(count.into());

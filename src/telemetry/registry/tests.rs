@@ -75,7 +75,7 @@ fn exercise(metrics: &Metrics, key: &VersionKey) {
     metrics.unrouted().rejected(Reason::NoRoute);
     metrics.connections.http2.inc();
     metrics.tls.set_expiry([("models.example", std::time::UNIX_EPOCH)].into_iter());
-    metrics.admin_refusal(crate::telemetry::AdminRefusal::Missing);
+    metrics.admin_refusal(AdminRefusal::Missing);
     metrics.set_catalog_age(Duration::from_millis(1500));
     let gauges =
         VersionGauges { busy: 3, wanted: 4, utilization: Some(2.5), ..VersionGauges::default() };

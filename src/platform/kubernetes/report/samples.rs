@@ -117,7 +117,7 @@ fn any_in_force() -> impl Strategy<Value = InForce> {
         Just(named(SecretState::Lacks("primaryKey"))),
         any_text().prop_map(|what| named(SecretState::Unusable(what))),
         (any::<bool>(), any::<bool>()).prop_map(|(is_emptied, is_over)| {
-            named(SecretState::Lost { until: jiff::Timestamp::UNIX_EPOCH, is_emptied, is_over })
+            named(SecretState::Lost { until: Timestamp::UNIX_EPOCH, is_emptied, is_over })
         }),
         Just(named(SecretState::Forbidden { verb: "get" })),
     ];
