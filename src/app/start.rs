@@ -231,7 +231,6 @@ impl Parts {
         let fetch = Arc::new(HttpFetch::new(&config.issuer_roots)?);
         let keep = Arc::clone(&self.issuers).keep(
             self.lifecycle.clone(),
-            self.catalog.subscribe(),
             fetch,
             Arc::clone(&self.metrics),
         );
@@ -240,10 +239,11 @@ impl Parts {
     }
 
     fn catalog_sink(&self) -> CatalogSink {
-        let proxy = Arc::clone(&self.proxy);
+        let (proxy, issuers) = (Arc::clone(&self.proxy), Arc::clone(&self.issuers));
         let catalog = self.catalog.clone();
         Arc::new(move |new: Arc<Catalog>| {
-            // The data plane first: the driver asks it for the load of what it reads here.
+            // The issuers first, then the data plane: the driver asks it for the load of what it reads here.
+            issuers.publish(&new);
             proxy.publish(&new);
             catalog.send_replace(new);
         })

@@ -9,7 +9,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use tokio::{
-    sync::watch,
+    sync::Notify,
     task::{AbortHandle, JoinSet},
 };
 
@@ -32,6 +32,7 @@ pub const ISSUERS_MAX: usize = 256;
 /// What the data plane asks about tokens.
 pub struct Issuers {
     sources: ArcSwap<BTreeMap<SourceId, Arc<Source>>>,
+    changed: Notify,
     pub(super) cache: Cache,
     pub(super) own: Option<Arc<dyn OwnKeys>>,
     pub(super) clock: fn() -> SystemTime,
@@ -47,24 +48,27 @@ impl Issuers {
     /// No issuer yet. `own` knows the keys of the router's own tokens, which every endpoint that
     /// takes tokens accepts; `clock` tells the time on the wall.
     pub fn new(own: Option<Arc<dyn OwnKeys>>, clock: fn() -> SystemTime) -> Arc<Self> {
-        Arc::new(Self { sources: ArcSwap::default(), cache: Cache::new(), own, clock })
+        Arc::new(Self {
+            sources: ArcSwap::default(),
+            changed: Notify::new(),
+            cache: Cache::new(),
+            own,
+            clock,
+        })
     }
 
-    /// Keeps the keys of every issuer of the catalog, as it is and as it becomes, until the process
-    /// stops.
+    /// Keeps the keys of every issuer that was [published](Self::publish), until the process stops.
     pub async fn keep(
         self: Arc<Self>,
         lifecycle: Lifecycle,
-        mut catalog: watch::Receiver<Arc<Catalog>>,
         fetch: Arc<dyn Fetch>,
         metrics: Arc<Metrics>,
     ) {
         let mut tasks = Tasks { fetch, metrics, handles: BTreeMap::new(), set: JoinSet::new() };
         loop {
-            let now = catalog.borrow_and_update().clone();
-            self.follow(&now, &mut tasks);
+            tasks.follow(&self.sources.load());
             tokio::select! {
-                changed = catalog.changed() => if changed.is_err() { return },
+                () = self.changed.notified() => {}
                 () = lifecycle.reached(Phase::Stopped) => return,
                 Some(ended) = tasks.set.join_next() => tasks.note(&ended),
             }
@@ -80,8 +84,10 @@ impl Issuers {
         self.sources.load().get(id).map(Arc::clone)
     }
 
-    /// Takes up new issuers and gives up those that no endpoint names any more.
-    fn follow(&self, catalog: &Catalog, tasks: &mut Tasks) {
+    /// Takes up the new issuers of a catalog and gives up those that no endpoint names any more. To be
+    /// called before the data plane has the catalog, so that its first request finds its issuer.
+    /// Calls must not overlap.
+    pub fn publish(&self, catalog: &Catalog) {
         let wanted = issuers_of(catalog);
         let before = self.sources.load();
         if wanted.len() == before.len() && wanted.iter().all(|id| before.contains_key(id)) {
@@ -106,9 +112,8 @@ impl Issuers {
             let source = Source::new(id.clone());
             sources.insert(id, source);
         }
-        let sources = Arc::new(sources);
-        self.sources.store(Arc::clone(&sources));
-        tasks.follow(&sources);
+        self.sources.store(Arc::new(sources));
+        self.changed.notify_one();
     }
 }
 

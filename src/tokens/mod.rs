@@ -8,7 +8,8 @@
 //!
 //! How: [`Issuers`] is what the data plane asks, through [`auth::Tokens`](crate::auth::Tokens): first
 //! the cache, by the token's digest, then the keys as they are now, behind one pointer for each
-//! issuer. [`Issuers::keep`] follows the catalog with one task for each issuer, which fetches
+//! issuer. [`Issuers::publish`] takes the issuers of a catalog, and [`Issuers::keep`] has one task for each,
+//! which fetches
 //! (`fetch`: OpenID discovery and JWK Sets over TLS, no redirects), rests as `rhythm` says, and is
 //! woken by a request whose token names an unknown key.
 //!
