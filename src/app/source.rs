@@ -160,6 +160,12 @@ fn greet(say: &Say, ready: &Ready, base: &str) {
                 say(&format!("  key      {key}"));
                 format!(" -H 'Authorization: Bearer {key}'")
             }
+            (AuthMode::Token, None) => {
+                say(
+                    "  token    of the router or of one of its issuers; before you paste: export MODELWAY_TOKEN=…",
+                );
+                " -H \"Authorization: Bearer $MODELWAY_TOKEN\"".to_owned()
+            }
             (_, None) => {
                 say("  key      as in its Secret; before you paste: export MODELWAY_KEY=…");
                 " -H \"Authorization: Bearer $MODELWAY_KEY\"".to_owned()

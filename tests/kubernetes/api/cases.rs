@@ -64,7 +64,12 @@ pub(crate) fn only_the_router() -> Vec<Case> {
         case("one host in two spellings", with(json!({"hosts": ["a.example", "A.example"]}))),
         case("a size in words above the limit", with(json!({"limits": {"maxPayload": "101MiB"}}))),
         case("a size in words of nothing", with(json!({"limits": {"maxPayload": "0kB"}}))),
-        case("tokens, which are not served yet", with(json!({"auth": {"mode": "Token"}}))),
+        case("an algorithm twice", issuer(json!({"algorithms": ["RS256", "RS256"]}))),
+        case(
+            "a port of an issuer that is none",
+            issuer(json!({"jwksUri": "https://a.example:/k"})),
+        ),
+        case("a scope of two words", issuer(json!({"requiredScopes": ["a b"]}))),
         case("a mirror, which is not served yet", version(json!({"mirrorPercentile": 10}))),
         case(
             "a target whose name ends like an address",
@@ -256,8 +261,9 @@ fn targets() -> Vec<Case> {
 
 fn others() -> Vec<Case> {
     let issuers = |count: usize| {
-        let one = json!({"issuer": "https://login.example", "audiences": ["a"]});
-        with(json!({"auth": {"token": {"issuers": vec![one; count]}}}))
+        let one = |n: usize| json!({"issuer": format!("https://{n}.example"), "audiences": ["a"]});
+        let issuers: Vec<_> = (0..count).map(one).collect();
+        with(json!({"auth": {"token": {"issuers": issuers}}}))
     };
     vec![
         case("sticky by nothing", with(json!({"stickyBy": {}}))),
@@ -267,6 +273,20 @@ fn others() -> Vec<Case> {
         case("an unknown mode", with(json!({"auth": {"mode": "key"}}))),
         case("a token of a second", with(json!({"auth": {"token": {"lifetime": "1s"}}}))),
         case("nine issuers", issuers(9)),
+        case("an issuer over http", issuer(json!({"issuer": "http://login.example"}))),
+        case("an issuer that is no address", issuer(json!({"issuer": "login.example"}))),
+        case("an issuer with a query", issuer(json!({"issuer": "https://login.example?a=b"}))),
+        case("keys over http", issuer(json!({"jwksUri": "http://127.0.0.1/keys"}))),
+        case("keys behind a password", issuer(json!({"jwksUri": "https://a:b@login.example/"}))),
+        case("keys with a fragment", issuer(json!({"jwksUri": "https://login.example/#keys"}))),
+        case("a token for nobody", issuer(json!({"audiences": []}))),
+        case("a token for the empty audience", issuer(json!({"audiences": [""]}))),
+        case("no algorithm", issuer(json!({"algorithms": []}))),
+        case("no signature", issuer(json!({"algorithms": ["none"]}))),
+        case("a shared secret", issuer(json!({"algorithms": ["HS256"]}))),
+        case("a token for a year", issuer(json!({"maxLifetime": "8760h"}))),
+        case("a claim that is checked anyway", issuer(json!({"requiredClaims": {"iss": "x"}}))),
+        case("an empty claim", issuer(json!({"requiredClaims": {"tid": ""}}))),
         case("a Secret without a name", with(json!({"auth": {"secretRef": {}}}))),
         case("a Secret in capitals", with(json!({"auth": {"secretRef": {"name": "Keys"}}}))),
         case(
@@ -275,6 +295,15 @@ fn others() -> Vec<Case> {
         ),
         case("an unknown field of the spec", with(json!({"versionz": []}))),
     ]
+}
+
+/// An endpoint with one good issuer, some of its fields replaced.
+fn issuer(changes: Value) -> Value {
+    let mut one = json!({"issuer": "https://login.example", "audiences": ["a"]});
+    for (field, value) in changes.as_object().expect("an object") {
+        one[field] = value.clone();
+    }
+    with(json!({"auth": {"mode": "Token", "token": {"issuers": [one]}}}))
 }
 
 fn names() -> Vec<Case> {
@@ -291,10 +320,11 @@ fn names() -> Vec<Case> {
 pub(crate) fn full() -> Value {
     json!({
         "auth": {
-            "mode": "Key", "keys": false, "secretRef": {"name": "fraud-keys"}, "forwardCredentials": true,
+            "mode": "Token", "keys": true, "secretRef": {"name": "fraud-keys"}, "forwardCredentials": true,
             "token": {"lifetime": "12h", "issuers": [{
                 "issuer": "https://login.example/", "audiences": ["api://fraud"],
-                "jwksUri": "https://login.example/keys", "algorithms": ["RS256"],
+                "jwksUri": "https://login.example/keys?v=1", "algorithms": ["RS256", "EdDSA"],
+                "maxLifetime": "720h", "requiredClaims": {"tid": "us"}, "requiredScopes": ["score"],
             }]},
         },
         "limits": {"maxPayload": "10MiB"},

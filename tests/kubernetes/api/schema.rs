@@ -100,8 +100,13 @@ fn check_items(schema: &Value, value: &Value, path: &str, found: &mut Vec<String
 
 fn check_fields(schema: &Value, value: &Value, path: &str, found: &mut Vec<String>) {
     let Some(fields) = value.as_object() else { return };
+    let most = schema["maxProperties"].as_f64();
+    if most.is_some_and(|most| count(fields.len()) > most) {
+        found.push(format!("{path}: more fields than {most:?}"));
+    }
     for (field, value) in fields {
-        match schema["properties"].get(field) {
+        let named = schema["properties"].get(field);
+        match named.or_else(|| schema.get("additionalProperties")) {
             Some(schema) => check(schema, value, &format!("{path}.{field}"), found),
             None => found.push(format!("{path}.{field}: unknown field")),
         }
