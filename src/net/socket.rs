@@ -87,6 +87,13 @@ impl Socket {
         matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
+    /// The first byte that nobody has read yet, which stays unread; `None`: the peer has closed.
+    pub async fn first_byte(&self) -> io::Result<Option<u8>> {
+        let mut byte = [0];
+        let count = self.stream.peek(&mut byte).await?;
+        Ok((count > 0).then_some(byte[0]))
+    }
+
     /// Sends FIN; reading goes on.
     pub fn shutdown_write(&self) {
         // It fails only when the connection is gone already, which is what was asked for.

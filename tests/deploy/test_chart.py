@@ -54,6 +54,16 @@ CHANGES = [
         }
     },
     {"service": {"type": "NodePort", "nodePort": 30080, "port": 8080}},
+    {"tls": {"enabled": True, "secretNames": ["modelway-tls"]}},
+    {
+        "tls": {
+            "enabled": True,
+            "secretNames": ["a", "b"],
+            "plain": "redirect",
+            "clientCASecretName": "clients",
+        },
+        "service": {"type": "LoadBalancer", "httpsPort": 8443},
+    },
     {"admin": {"service": {"enabled": False}}},
     {"metrics": {"serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}}}},
     {"serviceAccount": {"create": False, "name": "mine"}},
@@ -117,11 +127,17 @@ BAD = [
     ({"networkPolicy": {"replicaPorts": []}}, "replicaPorts"),
     ({"resources": {"limits": {"cpu": "two"}}}, "cpu"),
     ({"topologySpread": True}, "topologySpread"),
+    ({"tls": {"secretNames": "modelway-tls"}}, "secretNames"),
+    ({"tls": {"secretNames": ["A"]}}, "secretNames"),
+    ({"tls": {"secretNames": ["a", "a"]}}, "secretNames"),
+    ({"tls": {"plain": "maybe"}}, "plain"),
+    ({"tls": {"clientAuth": "none"}}, "clientAuth"),
+    ({"service": {"httpsPort": 0}}, "httpsPort"),
 ]
 
 # What the schema cannot see and a template refuses, with what it has to say.
 CONTRADICTIONS = [
-    ({"tls": {"enabled": True}}, "put an Ingress or a Gateway in front"),
+    ({"tls": {"enabled": True}}, "name the Secrets with the certificates in tls.secretNames"),
     ({"serviceAccount": {"create": False}}, "name the account to use"),
     (
         {"watchNamespaces": ["models"], "secretNamespaces": ["other"]},
@@ -270,6 +286,63 @@ class Values(unittest.TestCase):
         self.assertEqual(
             pod["containers"][0]["lifecycle"], {"preStop": {"sleep": {"seconds": 7}}}
         )
+
+    def test_https_is_mounted_told_and_reachable(self):
+        values = {
+            "tls": {
+                "enabled": True,
+                "secretNames": ["modelway-tls", "other.tls"],
+                "plain": "redirect",
+                "clientCASecretName": "clients",
+                "clientAuth": "optional",
+            },
+            "service": {"type": "NodePort", "httpsPort": 8443, "httpsNodePort": 30443},
+            "networkPolicy": {"enabled": True},
+        }
+        found = chart.objects(values)
+        pod = chart.only(found, "Deployment")["spec"]["template"]["spec"]
+        container = pod["containers"][0]
+        self.assertEqual(
+            [arg for arg in container["args"] if "tls" in arg or "plain" in arg or "redirect" in arg],
+            [
+                "--tls-dir=/etc/modelway/tls/modelway-tls",
+                "--tls-dir=/etc/modelway/tls/other.tls",
+                "--plain=redirect",
+                "--redirect-port=8443",
+                "--tls-client-ca=/etc/modelway/client-ca/ca.crt",
+                "--tls-client-auth=optional",
+            ],
+        )
+        self.assertIn({"name": "https", "containerPort": 8443}, container["ports"])
+        mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+        secrets = {volume["name"]: volume["secret"]["secretName"] for volume in pod["volumes"]}
+        self.assertEqual(
+            {mounts[name]: secret for name, secret in secrets.items()},
+            {
+                "/etc/modelway/tls/modelway-tls": "modelway-tls",
+                "/etc/modelway/tls/other.tls": "other.tls",
+                "/etc/modelway/client-ca": "clients",
+            },
+        )
+        self.assertTrue(all(mount["readOnly"] for mount in container["volumeMounts"]))
+        [service] = [
+            one
+            for one in chart.of_kind(found, "Service")
+            if one["metadata"]["name"] == "modelway"
+        ]
+        self.assertEqual(
+            service["spec"]["ports"][1],
+            {"name": "https", "port": 8443, "targetPort": "https", "nodePort": 30443},
+        )
+        policy = chart.only(found, "NetworkPolicy")["spec"]["ingress"][0]["ports"]
+        self.assertEqual([port["port"] for port in policy], ["http", "https"])
+
+    def test_without_https_nothing_of_it_is_there(self):
+        for values in ({}, {"tls": {"secretNames": ["modelway-tls"]}}):
+            found = chart.objects(values)
+            pod = chart.only(found, "Deployment")["spec"]["template"]["spec"]
+            self.assertNotIn("volumes", pod)
+            self.assertNotIn("tls", json.dumps(pod))
 
     def test_routers_look_for_pods_with_their_own_labels(self):
         for values in ({}, {"nameOverride": "router"}, {"podLabels": {"a": "b"}}):

@@ -2,7 +2,7 @@
 
 use std::{io, sync::Arc, time::Duration};
 
-use rustls::{Error, InvalidMessage};
+use rustls::Error;
 use tokio_rustls::TlsAcceptor;
 
 use super::{Secured, Tls};
@@ -14,6 +14,9 @@ use crate::{
 
 /// How long a client may take to read why its handshake failed.
 const FAREWELL: Duration = Duration::from_secs(1);
+
+/// What every handshake begins with (RFC 8446 §5.1, `ContentType`).
+const HANDSHAKE_RECORD: u8 = 22;
 
 /// What both sides have agreed to speak (ALPN, RFC 7301).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +38,16 @@ pub(crate) async fn handshake(
     metrics: &Metrics,
     unrouted: &EndpointMetrics,
 ) -> Option<(Arc<Secured>, Protocol)> {
-    let accept = TlsAcceptor::from(tls.config()).accept(SocketIo(Arc::clone(socket)));
+    let accept = async {
+        // Looked at beforehand, because what rustls answers nobody without TLS could read.
+        match socket.first_byte().await.map_err(|error| judge(&error))? {
+            Some(HANDSHAKE_RECORD) => {}
+            Some(_) => return Err(HandshakeResult::NotTls),
+            None => return Err(HandshakeResult::Closed),
+        }
+        let acceptor = TlsAcceptor::from(tls.config());
+        acceptor.accept(SocketIo(Arc::clone(socket))).await.map_err(|error| judge(&error))
+    };
     let result = match tokio::time::timeout(limit, accept).await {
         Ok(Ok(stream)) => {
             metrics.tls.handshake(HandshakeResult::Ok);
@@ -46,7 +58,7 @@ pub(crate) async fn handshake(
             };
             return Some((Secured::new(stream), protocol));
         }
-        Ok(Err(error)) => judge(&error),
+        Ok(Err(result)) => result,
         Err(_elapsed) => HandshakeResult::Timeout,
     };
     metrics.tls.handshake(result);
@@ -86,7 +98,6 @@ fn judge(error: &io::Error) -> HandshakeResult {
             HandshakeResult::ClientCertificate
         }
         Error::AlertReceived(_) => HandshakeResult::RefusedByClient,
-        Error::InvalidMessage(InvalidMessage::InvalidContentType) => HandshakeResult::NotTls,
         _ => HandshakeResult::Failed,
     }
 }
