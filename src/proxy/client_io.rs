@@ -290,8 +290,8 @@ impl ClientIo {
                 *self.state.0.raw_fault.lock() = Some(fault);
                 good
             }
-            // The request is answered like any other with a malformed body.
-            Where::Body => 0,
+            // The request is answered like any other with a malformed body, so its head is needed.
+            Where::Body(good) => good,
         };
         self.refused = true;
         buf.set_filled(before + good);
@@ -302,7 +302,11 @@ impl ClientIo {
     }
 
     fn poll_read_clock(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
-        let doing = self.state.doing();
+        let doing = match self.state.doing() {
+            // It began behind the request before it, in the same read.
+            Doing::Idle if self.heads.is_in_head() => Doing::Head,
+            doing => doing,
+        };
         let limit = match doing {
             Doing::Idle => self.idle_limit,
             Doing::Head => self.head_limit,

@@ -30,6 +30,8 @@ const MODEL_ERROR_STATUS: HeaderName = HeaderName::from_static("ms-azureml-model
 const MODEL_ERROR_REASON: HeaderName = HeaderName::from_static("ms-azureml-model-error-reason");
 /// Fields in an answer that only the router may set.
 const OWN_PREFIX: &str = "x-modelway-";
+/// Fields of a request that say through whom it came.
+const FORWARDED_PREFIX: &str = "x-forwarded-";
 
 /// What the request to the replica is made of.
 #[derive(Debug)]
@@ -59,7 +61,7 @@ pub(crate) fn request_head(parts: Parts, out: &Outgoing<'_>) -> Result<Request<(
     remove_listed(&mut headers);
     remove_where(&mut headers, |name| {
         let credential = *name == header::AUTHORIZATION || *name == API_KEY;
-        is_between_two(name)
+        is_withheld(name.as_str())
             || *name == header::EXPECT
             || *name == GRPC_ROUTE
             || (credential && !out.forward_credentials)
@@ -122,8 +124,8 @@ pub(crate) fn forwarded_for(peer: SocketAddr) -> HeaderValue {
 /// Whether a field means only the two ends of one connection, and is never forwarded (RFC 9110
 /// §7.6.1), or is one that only the router may set. `TE` and `Upgrade` come back where they are
 /// wanted.
-fn is_between_two(name: &HeaderName) -> bool {
-    match name.as_str() {
+fn is_between_two(name: &str) -> bool {
+    match name {
         "connection"
         | "http2-settings"
         | "keep-alive"
@@ -134,6 +136,32 @@ fn is_between_two(name: &HeaderName) -> bool {
         | "transfer-encoding"
         | "upgrade" => true,
         other => other.starts_with(OWN_PREFIX),
+    }
+}
+
+/// Whether a field of a request never comes to a replica as the client has sent it: what means only
+/// the two ends of one connection, and what claims where the request came from. The router says that
+/// itself, and models that trust one of these names would trust the claim.
+pub(crate) fn is_withheld(name: &str) -> bool {
+    let claims_origin =
+        matches!(name, "forwarded" | "true-client-ip" | "x-client-ip" | "x-real-ip")
+            || name.starts_with(FORWARDED_PREFIX);
+    claims_origin || is_between_two(name)
+}
+
+/// The trailers of a gRPC call: no field means something in them that means something in the head
+/// (RFC 9110 §6.5.1).
+pub(crate) fn clean_trailers(trailers: &mut HeaderMap) {
+    remove_where(trailers, |name| super::head::is_known(&name.as_str().replace('_', "-")));
+}
+
+/// Says that a body of unknown length follows. hyper leaves such a body out, without a word, where
+/// the method is one that rarely has a body.
+pub(crate) fn announce_chunks(request: &mut Request<()>) {
+    request.headers_mut().remove(header::CONTENT_LENGTH);
+    if matches!(*request.method(), Method::GET | Method::HEAD) {
+        let chunked = HeaderValue::from_static("chunked");
+        request.headers_mut().insert(header::TRANSFER_ENCODING, chunked);
     }
 }
 
@@ -178,7 +206,7 @@ pub(crate) fn clean_answer(headers: &mut HeaderMap, upgraded: bool) {
     let framed_twice = headers.contains_key(header::TRANSFER_ENCODING);
     let upgrade = if upgraded { headers.remove(header::UPGRADE) } else { None };
     remove_listed(headers);
-    remove_where(headers, is_between_two);
+    remove_where(headers, |name| is_between_two(name.as_str()));
     if framed_twice {
         // hyper has used Transfer-Encoding (RFC 9112 §6.3) and would refuse to send both.
         headers.remove(header::CONTENT_LENGTH);
@@ -234,6 +262,9 @@ mod tests {
                 ("x-secret", "1"),
                 ("x-modelway-version", "forged"),
                 ("x-forwarded-for", "10.0.0.1"),
+                ("x-forwarded-prefix", "/evil"),
+                ("forwarded", "for=10.0.0.1"),
+                ("x-real-ip", "10.0.0.1"),
                 ("authorization", "Bearer key"),
                 ("api-key", "key"),
                 ("expect", "100-continue"),
@@ -248,6 +279,9 @@ mod tests {
             "connection",
             "x-secret",
             "x-modelway-version",
+            "x-forwarded-prefix",
+            "forwarded",
+            "x-real-ip",
             "authorization",
             "api-key",
             "expect",
@@ -262,6 +296,18 @@ mod tests {
         assert_eq!(headers["host"], "models.example:8080");
         assert_eq!(headers["x-forwarded-for"], "192.0.2.7");
         assert_eq!(headers.get_all("x-forwarded-for").iter().count(), 1);
+    }
+
+    #[test]
+    fn trailers_hold_nothing_that_means_something_in_a_head() {
+        let mut trailers = HeaderMap::new();
+        for name in ["authorization", "x_request_id", "x-forwarded-for", "te", "x-sum", "grpc-x"] {
+            trailers.insert(HeaderName::from_static(name), HeaderValue::from_static("v"));
+        }
+        clean_trailers(&mut trailers);
+        let mut left: Vec<&str> = trailers.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["grpc-x", "x-sum"]);
     }
 
     #[test]

@@ -2,6 +2,15 @@
 
 use std::time::Duration;
 
+use http::{HeaderName, request::Parts};
+
+use super::{
+    error::ProxyError,
+    head::{self, Kind},
+};
+
+const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+
 /// Bytes before each message: a flag and a length (gRPC over HTTP/2, "Length-Prefixed-Message").
 const PREFIX_BYTES: usize = 5;
 
@@ -43,8 +52,21 @@ impl MessageMeter {
     }
 }
 
+/// How long the caller of a call waits, where it says so. A value that cannot be read is refused: the
+/// caller gives up at a time that nobody here knows.
+pub(crate) fn timeout(parts: &Parts, kind: Kind) -> Result<Option<Duration>, ProxyError> {
+    if kind != Kind::Grpc {
+        return Ok(None);
+    }
+    let Some(value) = head::single(&parts.headers, &GRPC_TIMEOUT)? else { return Ok(None) };
+    let timeout = value.to_str().ok().and_then(parse_timeout);
+    timeout.map(Some).ok_or_else(|| {
+        head::malformed("grpc-timeout is not 1 to 8 digits and one of H, M, S, m, u, n")
+    })
+}
+
 /// The value of `grpc-timeout`: at most eight digits and a unit. `None` where it is malformed.
-pub(crate) fn parse_timeout(text: &str) -> Option<Duration> {
+fn parse_timeout(text: &str) -> Option<Duration> {
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return None;

@@ -14,8 +14,8 @@ use std::{
 
 use futures_util::future::BoxFuture;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header,
-    request::Parts, uri::PathAndQuery,
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header, request::Parts,
+    uri::PathAndQuery,
 };
 use hyper::{
     body::{Body, Incoming},
@@ -46,7 +46,6 @@ use crate::{
     telemetry::ConnectionLimit,
 };
 
-const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 /// What may be left unread on a connection that stays open after a refusal.
 const UNREAD_BYTES_MAX: u64 = 64 * 1024;
 
@@ -55,6 +54,8 @@ struct Decided {
     version: Arc<LiveVersion>,
     path: PathAndQuery,
     authority: HeaderValue,
+    /// `grpc-timeout`, where there is one.
+    grpc_timeout: Option<Duration>,
     auth_took: Duration,
 }
 
@@ -169,12 +170,15 @@ async fn travel(
     };
     let slot_since = Instant::now();
     let client_upgrade = parts.extensions.remove::<OnUpgrade>();
-    let (limit, limit_is_total) = time_limit(&decided.version, &parts, asked.kind);
-    let head = match outgoing_head(parts, &decided, asked, client) {
+    let (limit, limit_is_total) = time_limit(&decided);
+    let mut head = match outgoing_head(parts, &decided, asked, client) {
         Ok(head) => head,
         Err(error) => return refuse_unread(&error, asked, client, incoming, record),
     };
     let upload = UploadState::new(incoming, upload_limits(&decided, asked, client), true);
+    if upload.length().is_none() && asked.kind != Kind::Grpc {
+        forward::announce_chunks(&mut head);
+    }
     let queue_left = decided.version.settings().max_queue_wait.saturating_sub(record.queue);
     let exchange = Box::new(Exchange {
         worker: Rc::clone(&client.worker),
@@ -239,6 +243,7 @@ fn decide(
     record: &mut Record,
 ) -> Result<Decided, ProxyError> {
     head::check(parts)?;
+    let grpc_timeout = grpc::timeout(parts, asked.kind)?;
     let authority = head::authority(parts)?;
     routing::check_path(parts.uri.path())?;
     if !client.secured {
@@ -261,7 +266,7 @@ fn decide(
     let version = Arc::clone(live.choose(&parts.headers)?);
     let path = replica_path(&version, rest, parts.uri.query())?;
     let authority = authority_value(&parts.headers, &authority)?;
-    Ok(Decided { version, path, authority, auth_took })
+    Ok(Decided { version, path, authority, grpc_timeout, auth_took })
 }
 
 /// What to wait for when only the keys of the token's issuer are missing: the first request after
@@ -415,12 +420,9 @@ fn upload_limits(decided: &Decided, asked: &Asked, client: &Client) -> UploadLim
 }
 
 /// `requestTimeout`, or the shorter `grpc-timeout`, which then bounds the whole call.
-fn time_limit(version: &LiveVersion, parts: &Parts, kind: Kind) -> (Duration, bool) {
-    let limit = version.settings().request_timeout;
-    let asked = (kind == Kind::Grpc)
-        .then(|| grpc::parse_timeout(parts.headers.get(GRPC_TIMEOUT)?.to_str().ok()?))
-        .flatten();
-    match asked {
+fn time_limit(decided: &Decided) -> (Duration, bool) {
+    let limit = decided.version.settings().request_timeout;
+    match decided.grpc_timeout {
         Some(asked) if asked < limit => (asked, true),
         _ => (limit, false),
     }
@@ -490,7 +492,13 @@ fn refuse(error: &ProxyError, asked: &Asked, record: &mut Record) -> Response<Re
     };
     record.ends_with(status, error.reason());
     record.response_bytes = response.body().size_hint().exact().unwrap_or(0);
-    if matches!(error, ProxyError::ClientTimeout(_)) && !asked.http2 {
+    // Behind CONNECT comes what its sender takes for a tunnel.
+    let ends = match error {
+        ProxyError::ClientTimeout(_) => true,
+        ProxyError::Method(method) => method.as_str().eq_ignore_ascii_case("CONNECT"),
+        _ => false,
+    };
+    if ends && !asked.http2 {
         close_after(&mut response);
     }
     if matches!(error, ProxyError::ClientGone) {

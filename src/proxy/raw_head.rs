@@ -9,6 +9,9 @@
 //! The same holds for the lines of a chunked body: a trailer section that one side sees end at a
 //! bare LF and the other at CR LF hides a request (RFC 9112 §7.1).
 //!
+//! What else hyper forgives and nobody behind it can see: a fragment in the target, which is cut off;
+//! white space and control characters in the line of a chunk; lengths that a signed number cannot hold.
+//!
 //! How: lines are looked at in place as they are read, payload is only counted. Where the framing
 //! is not understood here, hyper refuses it, and nothing more is looked at.
 
@@ -25,8 +28,17 @@ pub(crate) enum RawFault {
     BareLineEnd,
     /// The length is said more than once, in whatever way.
     LengthTwice,
+    /// The length is no number, or one that a signed counter cannot hold.
+    BadLength,
     /// The request line goes on and on. hyper would find the whole head too large instead.
     EndlessTarget,
+    /// The target is neither a path nor an absolute URI, or has a fragment, which belongs to the
+    /// client alone (RFC 9110 §4.2.5).
+    Target,
+    /// `Content_Length` or `Transfer_Encoding`: for a WSGI or CGI server the same as the real one.
+    DisguisedLength,
+    /// The line of a chunk is not a size with perhaps extensions.
+    BadChunk,
 }
 
 impl RawFault {
@@ -35,13 +47,20 @@ impl RawFault {
         match self {
             Self::BareLineEnd => malformed("a line of the head does not end with CR LF"),
             Self::LengthTwice => malformed("the length of the payload is given more than once"),
+            Self::BadLength => malformed("Content-Length is not a number from 0 to 2^63-1"),
             Self::EndlessTarget => target_too_long(),
+            Self::Target => malformed(
+                "the request target is neither a path nor an http or https URI, or has a fragment ('#')",
+            ),
+            Self::DisguisedLength => malformed("a field that says the length has '_' in its name"),
+            Self::BadChunk => malformed("the line of a chunk is not a size in hexadecimal"),
         }
     }
 }
 
 /// A request line longer than this has a target over its limit: method, spaces and version take
-/// far less than the rest.
+/// far less than the rest. The longest line that is looked at for its target; it does not matter in
+/// which pieces it comes.
 const REQUEST_LINE_BYTES_MAX: usize = TARGET_BYTES_MAX + 64;
 
 /// Where a fault is.
@@ -49,8 +68,8 @@ const REQUEST_LINE_BYTES_MAX: usize = TARGET_BYTES_MAX + 64;
 pub(crate) enum Where {
     /// In a head that begins behind this many of the bytes; those belong to good requests.
     Head(usize),
-    /// In the body of a request that hyper has begun to hand over.
-    Body,
+    /// In a body, in a line that begins behind this many of the bytes.
+    Body(usize),
 }
 
 /// Follows the bytes of one connection.
@@ -88,10 +107,13 @@ impl RawHeads {
     /// Looks at bytes in the order in which they are read. With a fault comes where it is.
     pub(crate) fn follow(&mut self, mut bytes: &[u8]) -> Result<(), (Where, RawFault)> {
         let total = bytes.len();
-        let mut head_at = 0;
+        let (mut head_at, mut line_at) = (0, 0);
         while !bytes.is_empty() {
-            if self.place == Place::Head && !self.seen_line && self.carry.is_empty() {
-                head_at = total - bytes.len();
+            if self.carry.is_empty() {
+                line_at = total - bytes.len();
+                if !self.is_in_head() {
+                    head_at = line_at;
+                }
             }
             match self.place {
                 Place::Unknown => return Ok(()),
@@ -107,11 +129,16 @@ impl RawHeads {
                     bytes = self.line(bytes).map_err(|fault| (Where::Head(head_at), fault))?;
                 }
                 Place::ChunkSize | Place::ChunkEnd | Place::Trailers => {
-                    bytes = self.line(bytes).map_err(|fault| (Where::Body, fault))?;
+                    bytes = self.line(bytes).map_err(|fault| (Where::Body(line_at), fault))?;
                 }
             }
         }
         Ok(())
+    }
+
+    /// Whether a head has begun and not ended.
+    pub(crate) fn is_in_head(&self) -> bool {
+        self.place == Place::Head && (self.seen_line || !self.carry.is_empty())
     }
 
     /// Takes one line, or the beginning of one; returns what is behind it.
@@ -148,7 +175,7 @@ impl RawHeads {
         }
         match self.place {
             Place::ChunkSize => {
-                self.place = after_size(content);
+                self.place = after_size(content)?;
                 return Ok(());
             }
             Place::ChunkEnd => {
@@ -172,15 +199,22 @@ impl RawHeads {
         }
         if self.seen_line {
             self.field(content)?;
+        } else if content.len() > REQUEST_LINE_BYTES_MAX {
+            return Err(RawFault::EndlessTarget);
+        } else if !target_fits(content) {
+            return Err(RawFault::Target);
         }
         self.seen_line = true;
         Ok(())
     }
 
     fn field(&mut self, line: &[u8]) -> Result<(), RawFault> {
+        if is_disguised(line, b"content-length") || is_disguised(line, b"transfer-encoding") {
+            return Err(RawFault::DisguisedLength);
+        }
         if let Some(value) = value_of(line, b"content-length") {
             self.lengths += 1;
-            self.length = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
+            self.length = Some(number(value, 10).ok_or(RawFault::BadLength)?);
         } else if value_of(line, b"transfer-encoding").is_some() {
             self.lengths += 1;
             self.chunked = true;
@@ -189,10 +223,8 @@ impl RawHeads {
     }
 
     fn end_of_head(&mut self) {
-        let unreadable = self.lengths > 0 && self.length.is_none();
         self.place = match self.length {
             _ if self.chunked => Place::ChunkSize,
-            _ if unreadable => Place::Unknown,
             Some(length) if length > 0 => Place::Body(length),
             _ => Place::Head,
         };
@@ -208,15 +240,50 @@ fn pass(bytes: &mut &[u8], left: u64) -> u64 {
     left - passed as u64
 }
 
-/// What follows the size line of a chunk.
-fn after_size(line: &[u8]) -> Place {
-    let digits = line.split(|b| *b == b';').next().unwrap_or_default().trim_ascii_end();
-    let size = std::str::from_utf8(digits).ok().and_then(|d| u64::from_str_radix(d, 16).ok());
-    match size {
-        Some(0) => Place::Trailers,
-        Some(size) => Place::Chunk(size),
-        None => Place::Unknown,
+/// What follows the size line of a chunk. White space may stand before an extension (RFC 9112
+/// §7.1.1), and nowhere else.
+fn after_size(line: &[u8]) -> Result<Place, RawFault> {
+    let end = line.iter().position(|b| !b.is_ascii_hexdigit()).unwrap_or(line.len());
+    let (digits, extension) = line.split_at(end);
+    let blank = |b: &u8| matches!(b, b' ' | b'\t');
+    let first = extension.iter().find(|b| !blank(b));
+    let fits = first.map_or(extension.is_empty(), |b| *b == b';')
+        && extension.iter().all(|b| *b == b'\t' || (*b >= b' ' && *b != 0x7f));
+    match number(digits, 16).filter(|_| fits).ok_or(RawFault::BadChunk)? {
+        0 => Ok(Place::Trailers),
+        size => Ok(Place::Chunk(size)),
     }
+}
+
+/// Digits alone, of a number that a signed counter of 64 bits can hold too.
+fn number(digits: &[u8], base: u32) -> Option<u64> {
+    let text = std::str::from_utf8(digits).ok()?;
+    let number = u64::from_str_radix(text, base).ok()?;
+    // `from_str_radix` alone would accept "+3".
+    let plain = digits.first().is_some_and(u8::is_ascii_hexdigit);
+    (plain && i64::try_from(number).is_ok()).then_some(number)
+}
+
+/// Whether the target of a request line is a path or an absolute URI without a fragment. hyper would
+/// take `admin` for a host, and `http:/x` too. CONNECT, which is refused, has a form of its own.
+fn target_fits(line: &[u8]) -> bool {
+    let mut words = line.splitn(2, |b| *b == b' ');
+    let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let begins = |scheme: &[u8]| {
+        target.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+    };
+    let is_form = target.first() == Some(&b'/') || begins(b"http://") || begins(b"https://");
+    let is_connect = method.eq_ignore_ascii_case(b"CONNECT");
+    (is_form && memchr::memchr(b'#', target).is_none()) || is_connect
+}
+
+/// Whether a line is a field of this name with `_` for `-`.
+fn is_disguised(line: &[u8], name: &[u8]) -> bool {
+    let same = |(a, b): (&u8, &u8)| a.eq_ignore_ascii_case(b) || (*a == b'_' && *b == b'-');
+    let Some((start, rest)) = line.split_at_checked(name.len()) else { return false };
+    rest.first() == Some(&b':')
+        && memchr::memchr(b'_', start).is_some()
+        && start.iter().zip(name).all(same)
 }
 
 /// The value of a field line with this name, in lower case.
@@ -236,6 +303,12 @@ mod tests {
 
     fn verdict(text: &str) -> Result<(), RawFault> {
         RawHeads::default().follow(text.as_bytes()).map_err(|(_, fault)| fault)
+    }
+
+    /// Where the line begins whose LF is at `end`.
+    fn begin_of_line(text: &str, end: usize) -> usize {
+        let before = &text[..end];
+        before.rfind("\r\n").map_or(0, |at| at + 2)
     }
 
     #[test]
@@ -269,6 +342,7 @@ mod tests {
     fn a_request_line_without_end_is_a_target_too_long() {
         let target = "a".repeat(REQUEST_LINE_BYTES_MAX);
         assert_eq!(verdict(&format!("GET /{target}")), Err(RawFault::EndlessTarget));
+        assert_eq!(verdict(&format!("GET /{target} HTTP/1.1\r\n")), Err(RawFault::EndlessTarget));
         assert_eq!(verdict(&target), Ok(()));
     }
 
@@ -284,11 +358,73 @@ mod tests {
         let head = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
         for bad in ["3\nabc\r\n0\r\n\r\n", "3\r\nabc\n0\r\n\r\n", "0\r\n\n", "0\r\nX: y\n\r\n"] {
             let found = RawHeads::default().follow(format!("{head}{bad}").as_bytes());
-            assert_eq!(found, Err((Where::Body, RawFault::BareLineEnd)), "{bad:?}");
+            let at = head.len() + bad.find(['\n']).map_or(0, |end| begin_of_line(bad, end));
+            assert_eq!(found, Err((Where::Body(at), RawFault::BareLineEnd)), "{bad:?}");
         }
         let good = format!("{head}3;x=y\r\na\nb\r\n0\r\nX: y\r\n\r\n");
         assert_eq!(verdict(&good), Ok(()));
         assert!(verdict(&format!("{good}GET / HTTP/1.1\n\n")).is_err(), "the next head is found");
+    }
+
+    #[test]
+    fn a_chunk_is_a_size_with_perhaps_extensions() {
+        let of = |line: &str| after_size(line.as_bytes());
+        assert_eq!(of("0"), Ok(Place::Trailers));
+        for good in ["a", "A", "00a", "a;x", "a ;x", "a\t; x=\"y z\"", "7fffffffffffffff"] {
+            assert!(matches!(of(good), Ok(Place::Chunk(_))), "{good}");
+        }
+        for bad in ["", " a", "a ", "a\t", "+a", "-a", "0xa", "g", ";x", "a,b", "a;\0", "a;\x7f"] {
+            assert_eq!(of(bad), Err(RawFault::BadChunk), "{bad:?}");
+        }
+        assert_eq!(of("8000000000000000"), Err(RawFault::BadChunk));
+        assert_eq!(of("10000000000000001"), Err(RawFault::BadChunk));
+    }
+
+    #[test]
+    fn a_length_is_a_number_that_everybody_can_hold() {
+        let with =
+            |length: &str| verdict(&format!("POST / HTTP/1.1\r\nContent-Length:{length}\r\n\r\n"));
+        for good in [" 0", "3", " 0003 ", "9223372036854775807"] {
+            assert_eq!(with(good), Ok(()), "{good}");
+        }
+        for bad in ["", " ", "+3", "-0", "0x3", "3,3", "3 3", "9223372036854775808", "3a"] {
+            assert_eq!(with(bad), Err(RawFault::BadLength), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_target_is_a_path_or_an_absolute_uri_without_a_fragment() {
+        for target in ["/a#b", "#", "/a?b#c", "a", "*", "a:80", "http:/a", "ftp://a/b", ""] {
+            let fault = verdict(&format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"));
+            assert_eq!(fault, Err(RawFault::Target), "{target}");
+        }
+        for line in ["G#T / HTTP/1.1", "GET HTTP://a/ HTTP/1.1", "CONNECT a:80 HTTP/1.1"] {
+            assert_eq!(verdict(&format!("{line}\r\nHost: a#b\r\n\r\n")), Ok(()), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_length_in_disguise_is_refused() {
+        for name in ["Content_Length", "TRANSFER_ENCODING", "transfer_encoding"] {
+            let fault = verdict(&format!("GET / HTTP/1.1\r\n{name}: 1\r\n\r\n"));
+            assert_eq!(fault, Err(RawFault::DisguisedLength), "{name}");
+        }
+        assert_eq!(verdict("GET / HTTP/1.1\r\nContent_Lengths: 1\r\n\r\n"), Ok(()));
+    }
+
+    #[test]
+    fn a_head_has_begun_from_its_first_byte_to_its_last() {
+        let mut heads = RawHeads::default();
+        for (piece, in_head) in [
+            ("\r\n", false),
+            ("G", true),
+            ("ET / HTTP/1.1\r\n", true),
+            ("\r\n", false),
+            ("G", true),
+        ] {
+            assert_eq!(heads.follow(piece.as_bytes()), Ok(()));
+            assert_eq!(heads.is_in_head(), in_head, "{piece:?}");
+        }
     }
 
     #[test]

@@ -17,7 +17,9 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::{Instant, Sleep};
 
-use super::{error::ProxyError, grpc::MessageMeter, settings::REPLAY_BYTES_MAX};
+use super::{
+    error::ProxyError, forward::clean_trailers, grpc::MessageMeter, settings::REPLAY_BYTES_MAX,
+};
 
 /// What went wrong with a request body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -84,7 +86,9 @@ impl UploadState {
     /// Takes over the body of a request. `replay`: whether to keep it for a second try.
     pub(crate) fn new(incoming: Incoming, limits: UploadLimits, replay: bool) -> Rc<Self> {
         let ended = incoming.is_end_stream();
-        let length = if ended { Some(0) } else { incoming.size_hint().exact() };
+        // HTTP/2 can announce nothing and send something: a length of zero is true when it has ended.
+        let announced = incoming.size_hint().exact().filter(|length| *length > 0);
+        let length = if ended { Some(0) } else { announced };
         let fits = length.is_none_or(|length| length <= REPLAY_BYTES_MAX as u64);
         Rc::new(Self(RefCell::new(Inner {
             incoming,
@@ -243,7 +247,10 @@ impl Inner {
         }
     }
 
-    fn check(&mut self, frame: Frame<Bytes>) -> Result<Option<Frame<Bytes>>, UploadFault> {
+    fn check(&mut self, mut frame: Frame<Bytes>) -> Result<Option<Frame<Bytes>>, UploadFault> {
+        if let Some(trailers) = frame.trailers_mut() {
+            clean_trailers(trailers);
+        }
         let Some(data) = frame.data_ref() else {
             return Ok(Some(frame).filter(|_| self.limits.trailers));
         };
