@@ -27,6 +27,7 @@ mod openapi;
 mod problem;
 mod routes;
 mod server;
+mod spare;
 
 pub use credentials::{BODY_BYTES_MAX, BODY_TIME_MAX, Credentials};
 pub use guard::Guard;

@@ -16,7 +16,7 @@ use tokio::{
 };
 use tower::ServiceExt as _;
 
-use super::{AdminState, guard::Peer, routes};
+use super::{AdminState, guard::Peer, routes, spare::Spare};
 use crate::lifecycle::Phase;
 
 /// The most connections at once.
@@ -54,11 +54,14 @@ pub(super) async fn serve_within(bounds: Bounds, listener: TcpListener, state: A
     let mut by_age: VecDeque<AbortHandle> = VecDeque::new();
     let stopped = lifecycle.reached(Phase::Stopped);
     tokio::pin!(stopped);
+    let mut spare = Spare::default();
+    spare.refill();
     loop {
         tokio::select! {
             () = &mut stopped => return,
             Some(ended) = connections.join_next() => {
                 by_age.retain(|connection| !connection.is_finished());
+                spare.refill();
                 if ended.is_err_and(|error| error.is_panic()) {
                     tracing::error!("a request to the admin port panicked");
                 }
@@ -72,6 +75,7 @@ pub(super) async fn serve_within(bounds: Bounds, listener: TcpListener, state: A
                     let served = connection(bounds, stream, peer, router.clone());
                     by_age.push_back(connections.spawn(served));
                 }
+                Err(error) if spare.give_up(&error) => {}
                 Err(error) => {
                     tracing::warn!(%error, "the admin port cannot accept a connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;

@@ -166,6 +166,18 @@ mod tests {
     }
 
     #[test]
+    fn the_bounds_on_the_page_are_those_in_force() {
+        const PAGE: &str = include_str!("../../docs/configuration.md");
+        for text in [
+            format!("Limits of time are {} to {}", shown(LIMIT_MIN), shown(LIMIT_MAX)),
+            format!("streams of one HTTP/2 connection at once, 1 to {STREAMS_MAX}"),
+            format!("at least {} MiB", crate::lifecycle::MEMORY_LIMIT_MIN >> 20),
+        ] {
+            assert!(PAGE.contains(&text), "docs/configuration.md lacks `{text}`");
+        }
+    }
+
+    #[test]
     fn a_bound_out_of_bounds_is_an_error_that_names_it() {
         let table: &[(&[&str], &str)] = &[
             (&["--connections-max", "0"], "must be at least 1"),

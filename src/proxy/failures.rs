@@ -6,7 +6,7 @@
 
 use std::{
     net::IpAddr,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     time::{Duration, Instant},
 };
 
@@ -21,8 +21,10 @@ use super::{crowd::AddressKey, settings::FailedCredentials};
 /// The most addresses that are remembered. Those of which nothing would be known any more are
 /// forgotten first; when that is not enough, further ones share one budget.
 pub(super) const ADDRESSES_MAX: usize = 65_536;
-/// How many failures pass between two looks for addresses to forget.
+/// How many failures pass between two looks for addresses to forget, which visit each one.
 const FORGET_EVERY: usize = 1024;
+/// How many failures pass between two counts of them: so many may come on top.
+const COUNT_EVERY: usize = 64;
 
 /// What is remembered of wrong credentials.
 pub(crate) struct Failures {
@@ -33,6 +35,8 @@ pub(crate) struct Failures {
     /// How many those are, to be asked with every request.
     beyond_count: AtomicUsize,
     failures: AtomicUsize,
+    /// Whether no more addresses can be remembered.
+    is_full: AtomicBool,
     addresses_max: usize,
 }
 
@@ -55,6 +59,7 @@ impl Failures {
             beyond: DashMap::new(),
             beyond_count: AtomicUsize::new(0),
             failures: AtomicUsize::new(0),
+            is_full: AtomicBool::new(false),
             addresses_max,
         }
     }
@@ -63,13 +68,17 @@ impl Failures {
     /// try again after this time.
     pub(super) fn note(&self, address: IpAddr) -> Option<Duration> {
         let key = AddressKey::of(address);
-        if self.failures.fetch_add(1, Ordering::Relaxed).is_multiple_of(FORGET_EVERY) {
+        let failures = self.failures.fetch_add(1, Ordering::Relaxed);
+        if failures.is_multiple_of(FORGET_EVERY) {
             self.forget();
         }
-        let full = self.limiter.len() >= self.addresses_max;
+        if failures.is_multiple_of(COUNT_EVERY) {
+            self.is_full.store(self.limiter.len() >= self.addresses_max, Ordering::Relaxed);
+        }
+        let full = self.is_full.load(Ordering::Relaxed);
         let refused = self.limiter.check_key(if full { &SHARED } else { &key }).err()?;
         let wait = refused.wait_time_from(self.clock.now());
-        if self.beyond.len() < self.addresses_max
+        if self.beyond_count.load(Ordering::Relaxed) < self.addresses_max
             && self.beyond.insert(key, Instant::now() + wait).is_none()
         {
             self.beyond_count.fetch_add(1, Ordering::Relaxed);
@@ -132,7 +141,8 @@ mod tests {
         for number in 0..10_000 {
             failures.note(ip(number));
         }
-        assert!(failures.limiter.len() <= 101, "{}", failures.limiter.len());
+        let most = 100 + COUNT_EVERY + 1;
+        assert!(failures.limiter.len() <= most, "{}", failures.limiter.len());
         assert!(failures.beyond.len() <= 100, "{}", failures.beyond.len());
         assert!(failures.note(ip(20_000)).is_some(), "newcomers share one budget");
     }

@@ -6,6 +6,20 @@ const PING: u8 = 6;
 const WINDOW_UPDATE: u8 = 8;
 const WHOLE: u8 = END_HEADERS | END_STREAM;
 
+#[test]
+fn the_budgets_in_docs_are_those_in_force() {
+    const PAGE: &str = include_str!("../../docs/configuration.md");
+    let resets = format!("| {} of {WINDOW_REQUESTS} on one connection |", WINDOW_REQUESTS / 2);
+    let frames = format!(
+        "| {CREDIT_MAX} at once and {CREDIT_PER_SECOND} a second, {CREDIT_OF_REQUEST} more for each \
+         request, {CREDIT_OF_DATA} for each frame with payload"
+    );
+    let meant = format!("reset within {} s", MEANT_AFTER.as_secs());
+    for text in [resets, frames, meant] {
+        assert!(PAGE.contains(&text), "docs/configuration.md lacks `{text}`");
+    }
+}
+
 fn frame(kind: u8, flags: u8, stream: u32, length: usize) -> Vec<u8> {
     let [_, a, b, c] = u32::try_from(length).unwrap().to_be_bytes();
     let mut bytes = vec![a, b, c, kind, flags];

@@ -65,15 +65,29 @@ impl Router {
         Self::launch(process, tempfile::tempdir().expect("a temporary folder"))
     }
 
+    /// `modelway dev -f FILE` that may open so many files and no more.
+    pub(crate) fn with_files(files: u32, yaml: &str, arguments: &[&str]) -> Self {
+        let mut process = Command::new("sh");
+        let script = format!("ulimit -n {files} && exec \"$0\" \"$@\"");
+        process.arg("-c").arg(script).arg(binary());
+        process.args(["dev", "--port", "0", "--admin-port", "0"]).args(arguments);
+        Self::launch_with_file(process, yaml)
+    }
+
     fn run(command: &str, yaml: Option<&str>, arguments: &[&str]) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
         let mut process = Command::new(binary());
         process.arg(command).args(["--port", "0", "--admin-port", "0"]).args(arguments);
-        if let Some(yaml) = yaml {
-            let file = folder.path().join("endpoints.yaml");
-            std::fs::write(&file, yaml).expect("a file in the temporary folder");
-            process.arg("-f").arg(file);
+        match yaml {
+            Some(yaml) => Self::launch_with_file(process, yaml),
+            None => Self::launch(process, tempfile::tempdir().expect("a temporary folder")),
         }
+    }
+
+    fn launch_with_file(mut process: Command, yaml: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let file = folder.path().join("endpoints.yaml");
+        std::fs::write(&file, yaml).expect("a file in the temporary folder");
+        process.arg("-f").arg(file);
         Self::launch(process, folder)
     }
 

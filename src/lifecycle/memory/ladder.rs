@@ -114,6 +114,19 @@ mod tests {
     }
 
     #[test]
+    fn the_steps_in_docs_are_those_in_force() {
+        const PAGE: &str = include_str!("../../../docs/operations.md");
+        for row in [
+            format!("| {TIGHT_PERCENT} % | connections are not kept"),
+            format!("| {FULL_PERCENT} % | new requests are refused"),
+            format!("again below {WORK_AGAIN_PERCENT} %"),
+            format!("again below {CALM_PERCENT} %"),
+        ] {
+            assert!(PAGE.contains(&row), "docs/operations.md lacks `{row}`");
+        }
+    }
+
+    #[test]
     fn a_limit_that_is_taken_away_ends_all_pressure() {
         let mut ladder = Ladder::default();
         assert_eq!(ladder.step(at(990), 1), Full);
