@@ -92,11 +92,14 @@ fn of_tokens(keys: &[&str]) -> AuthPolicy {
     AuthPolicy { mode: AuthMode::Token, keys, token: Some(Arc::new(token)) }
 }
 
+/// The policy's keys, the request, the verdict, and how many tokens were looked at.
+type Case = (&'static [&'static str], Fields, Result<Caller, Refusal>, usize);
+
 #[test]
 fn in_mode_token_a_word_with_two_dots_is_a_token_and_a_key_only_where_there_are_keys() {
     let expired = Err(Refusal::Token(TokenFault::Expired));
     let no_token = Err(Refusal::Token(TokenFault::Form));
-    let cases: &[(&[&str], Fields, Result<Caller, Refusal>, usize)] = &[
+    let cases: &[Case] = &[
         (&[], &[("authorization", "Bearer good.to.ken")], Ok(Caller::Token), 1),
         (&[], &[("api-key", "good.to.ken")], Ok(Caller::Token), 1),
         (&[], &[("authorization", "Bearer other.to.ken")], expired, 1),

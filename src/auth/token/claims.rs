@@ -70,7 +70,7 @@ fn check_times(claims: &Object, longest: Duration, now: Duration) -> Result<Dura
     }
     // Without `iat` the lifetime counts from now, by a clock that may be behind the issuer's.
     let is_too_long = match issued {
-        Some(at) => expires < at || expires - at > longest,
+        Some(at) => expires.checked_sub(at).is_none_or(|lifetime| lifetime > longest),
         None => expires > now + longest + LEEWAY,
     };
     if is_too_long { Err(TokenFault::Lifetime) } else { Ok(expires) }

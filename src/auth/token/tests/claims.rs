@@ -32,6 +32,9 @@ fn every_claim_gets_its_verdict() {
     {
         rows.push(row(name, &but(&members).to_string(), rules(), verdict));
     }
+    for (name, members, verdict) in no_times() {
+        rows.push(row(&name, &but(&members).to_string(), rules(), verdict));
+    }
     for (name, text, verdict) in spellings() {
         let (_, rest) = text.split_once('{').unwrap();
         let payload = format!(r#"{{"iss":"{ISSUER}","aud":"{AUDIENCE}",{rest}"#);
@@ -42,7 +45,7 @@ fn every_claim_gets_its_verdict() {
         change(&mut rules);
         rows.push(row(name, &but(&members).to_string(), rules, verdict));
     }
-    hold("claims", &rows, 130);
+    hold("claims", &rows, 150);
 }
 
 type Plain = Vec<(&'static str, Value, Result<(), TokenFault>)>;
@@ -56,7 +59,7 @@ fn issuers() -> Plain {
         ("iss with a slash more", json!({ "iss": format!("{ISSUER}/") }), Err(Issuer)),
         ("iss in another case", json!({ "iss": ISSUER.to_uppercase() }), Err(Issuer)),
         ("iss with a space", json!({ "iss": format!("{ISSUER} ") }), Err(Issuer)),
-        ("iss cut", json!({ "iss": &ISSUER[..ISSUER.len() - 1] }), Err(Issuer)),
+        ("iss cut", json!({ "iss": ISSUER.trim_end_matches('t') }), Err(Issuer)),
         ("empty iss", json!({ "iss": "" }), Err(Issuer)),
         ("iss is a list", json!({ "iss": [ISSUER] }), Err(Claim("iss"))),
         ("iss is a number", json!({ "iss": 1 }), Err(Claim("iss"))),
@@ -91,15 +94,15 @@ fn audiences() -> Plain {
 }
 
 fn times() -> Plain {
-    use TokenFault::{Claim, Expired, Future, Missing, NotYet};
-    let mut rows: Plain = vec![
+    use TokenFault::{Expired, Future, Missing, NotYet};
+    vec![
         ("no exp", json!({ "exp": null }), Err(Missing("exp"))),
         ("no nbf", json!({ "nbf": null }), Ok(())),
         ("no iat", json!({ "iat": null }), Ok(())),
         ("neither nbf nor iat", json!({ "nbf": null, "iat": null }), Ok(())),
         ("exp long past", json!({ "exp": 1 }), Err(Expired)),
         ("exp zero", json!({ "exp": 0 }), Err(Expired)),
-        ("exp 59 s ago", json!({ "exp": NOW - 59 }), Ok(())),
+        ("exp 59 s ago", json!({ "exp": NOW - 59, "iat": NOW - 99 }), Ok(())),
         ("exp 60 s ago", json!({ "exp": NOW - 60, "iat": NOW - 99 }), Err(Expired)),
         ("exp 61 s ago", json!({ "exp": NOW - 61, "iat": NOW - 99 }), Err(Expired)),
         ("nbf in 59 s", json!({ "nbf": NOW + 59 }), Ok(())),
@@ -111,11 +114,15 @@ fn times() -> Plain {
         ("iat in 59 s", json!({ "iat": NOW + 59 }), Ok(())),
         ("iat in 60 s", json!({ "iat": NOW + 60 }), Ok(())),
         ("iat in 61 s", json!({ "iat": NOW + 61 }), Err(Future)),
-        ("exp with a fraction", json!({ "exp": (NOW + 9) as f64 + 0.5 }), Ok(())),
-        ("exp 59.9 s ago is 60", json!({ "exp": (NOW - 60) as f64 + 0.1, "iat": 9 }), Err(Expired)),
-        ("nbf with a fraction", json!({ "nbf": (NOW + 60) as f64 + 0.9 }), Ok(())),
-        ("nbf in 61.5 s", json!({ "nbf": (NOW + 61) as f64 + 0.5 }), Err(NotYet)),
-    ];
+        ("exp with a fraction", json!({ "exp": 1_800_000_009.5 }), Ok(())),
+        ("exp 59.9 s ago is 60", json!({ "exp": 1_799_999_940.1, "iat": 9 }), Err(Expired)),
+        ("nbf with a fraction", json!({ "nbf": 1_800_000_060.9 }), Ok(())),
+        ("nbf in 61.5 s", json!({ "nbf": 1_800_000_061.5 }), Err(NotYet)),
+    ]
+}
+
+/// What is no time, in each claim that is one.
+fn no_times() -> Vec<(String, Value, Result<(), TokenFault>)> {
     let wrong: [(&str, Value); 9] = [
         ("a text", json!(NOW.to_string())),
         ("an empty text", json!("")),
@@ -127,10 +134,11 @@ fn times() -> Plain {
         ("a little negative", json!(-0.5)),
         ("in the year 10000", json!(253_402_300_800_u64)),
     ];
+    let mut rows = Vec::new();
     for claim in ["exp", "nbf", "iat"] {
         for (kind, value) in &wrong {
-            let name = Box::leak(format!("{claim} is {kind}").into_boxed_str());
-            rows.push((name, json!({ claim: value }), Err(Claim(claim))));
+            let verdict = Err(TokenFault::Claim(claim));
+            rows.push((format!("{claim} is {kind}"), json!({ claim: value }), verdict));
         }
     }
     rows

@@ -197,90 +197,79 @@ fn a_point_of_small_order_would_let_anybody_sign() {
     assert_eq!(keys.left_out(), [(0, KeyFault::Point)]);
 }
 
+/// A token that names this key, or none.
+fn named(algorithm: Algorithm, kid: Option<&str>) -> String {
+    let mut header = json!({ "alg": algorithm.as_str() });
+    if let Some(kid) = kid {
+        header["kid"] = kid.into();
+    }
+    issuer().with_header(algorithm, &header, &claims())
+}
+
+/// The issuer's key under the name `a`, or as changed.
+fn ours(algorithm: Algorithm, members: &Value) -> Value {
+    let named = changed(issuer().jwk(algorithm), &json!({ "kid": "a" }));
+    changed(named, members)
+}
+
+/// Name, token, key set, verdict.
+type Case<'c> = (&'c str, &'c String, Vec<Value>, Result<(), TokenFault>);
+
+/// Keys of somebody else, and then this one.
+fn behind(count: usize, kid: Option<&str>, last: Value) -> Vec<Value> {
+    let foreign = changed(attacker().jwk(Algorithm::ES256), &json!({ "kid": kid }));
+    let mut keys = vec![foreign; count];
+    keys.push(last);
+    keys
+}
+
 #[test]
 fn a_token_gets_the_key_that_its_issuer_meant_or_none() {
-    let mut rows = Vec::new();
-    let mut add = |name: &str, token: &String, keys: Vec<Value>, verdict| {
-        let (token, rules) = (token.clone(), rules());
-        rows.push(Row { name: name.to_owned(), token, keys, rules, now: NOW, verdict });
-    };
-    let es256 = || issuer().jwk(Algorithm::ES256);
-    let kid = |mut jwk: Value, kid: &str| {
-        jwk["kid"] = kid.into();
-        jwk
-    };
-    let bare = |mut jwk: Value| {
-        jwk.as_object_mut().unwrap().remove("kid");
-        jwk
-    };
-    let of =
-        |algorithm: Algorithm, header: Value| issuer().with_header(algorithm, &header, &claims());
-    let named = of(Algorithm::ES256, json!({ "alg": "ES256", "kid": "a" }));
-    let unnamed = of(Algorithm::ES256, json!({ "alg": "ES256" }));
-    let foreign = |count: usize| vec![attacker().jwk(Algorithm::ES256); count];
-    let with = |mut keys: Vec<Value>, jwk: Value| {
-        keys.push(jwk);
-        keys
-    };
-    let named_foreign =
-        |count: usize| foreign(count).into_iter().map(|jwk| kid(jwk, "a")).collect::<Vec<_>>();
-
-    add("no keys at all", &named, vec![], Err(TokenFault::UnknownKey));
-    add("no keys at all, no kid", &unnamed, vec![], Err(TokenFault::UnknownKey));
-    add("the key", &named, vec![kid(es256(), "a")], Ok(()));
-    add("the key under another name", &named, vec![kid(es256(), "b")], Err(TokenFault::UnknownKey));
-    add("the key without a name", &named, vec![bare(es256())], Err(TokenFault::UnknownKey));
-    add("no name on either side", &unnamed, vec![bare(es256())], Ok(()));
-    add("the key as the fourth to try", &unnamed, with(foreign(3), bare(es256())), Ok(()));
-    let five = with(foreign(4), es256());
-    add("the key as the fifth to try", &unnamed, five.clone(), Err(TokenFault::Ambiguous));
-    add(
-        "five keys and a name",
-        &of(Algorithm::ES256, json!({ "alg": "ES256", "kid": "ours-p256" })),
-        five,
-        Ok(()),
-    );
-    add("four keys, none is it", &unnamed, foreign(4), Err(TokenFault::Signature));
-    add(
-        "the name twice, the second is it",
-        &named,
-        with(named_foreign(1), kid(es256(), "a")),
-        Ok(()),
-    );
-    add(
-        "the name four times, the last is it",
-        &named,
-        with(named_foreign(3), kid(es256(), "a")),
-        Ok(()),
-    );
-    add(
-        "the name five times",
-        &named,
-        with(named_foreign(4), kid(es256(), "a")),
-        Err(TokenFault::Ambiguous),
-    );
-    let kinds: Vec<_> = issuer().set().into_iter().map(|jwk| kid(jwk, "a")).collect();
-    add("one name for four kinds, ES256", &named, kinds.clone(), Ok(()));
-    let rs256 = of(Algorithm::RS256, json!({ "alg": "RS256", "kid": "a" }));
-    add("one name for four kinds, RS256", &rs256, kinds, Ok(()));
-    let only = |alg: &str| {
-        let mut jwk = kid(issuer().jwk(Algorithm::RS256), "a");
-        jwk["alg"] = alg.into();
-        jwk
-    };
-    add("a key for RS256 alone", &rs256, vec![only("RS256")], Ok(()));
-    add("a key for PS256 alone", &rs256, vec![only("PS256")], Err(TokenFault::KeyMismatch));
-    add("a key for RS512 alone", &rs256, vec![only("RS512")], Err(TokenFault::KeyMismatch));
-    let mut encryption = kid(issuer().jwk(Algorithm::RS256), "a");
-    encryption["use"] = "enc".into();
-    add("a key for encryption", &rs256, vec![encryption], Err(TokenFault::UnknownKey));
-    let mut off = kid(es256(), "a");
-    off["y"] = coded([9_u8; 32]).into();
-    add("a point beside its curve", &named, vec![off], Err(TokenFault::Signature));
-    let mut weak = kid(issuer().jwk(Algorithm::RS256), "a");
-    weak["n"] = modulus(1024, 1).into();
-    add("a weak RSA key", &rs256, vec![weak], Err(TokenFault::UnknownKey));
-    hold("which key", &rows, 20);
+    use Algorithm::{ES256, RS256};
+    use TokenFault::{Ambiguous, KeyMismatch, Signature, UnknownKey};
+    let (es, es_bare, rs) = (named(ES256, Some("a")), named(ES256, None), named(RS256, Some("a")));
+    let key = ours(ES256, &json!({}));
+    let bare = ours(ES256, &json!({ "kid": null }));
+    let kinds: Vec<_> = Algorithm::ALL.map(|algorithm| ours(algorithm, &json!({}))).to_vec();
+    let four_kinds = kinds.split_at(4).0.to_vec();
+    let rsa = |members: Value| vec![ours(RS256, &members)];
+    let foreign = |count: usize| behind(count - 1, None, attacker().jwk(ES256));
+    let rows: Vec<Case<'_>> = vec![
+        ("no keys at all", &es, vec![], Err(UnknownKey)),
+        ("no keys at all, no kid", &es_bare, vec![], Err(UnknownKey)),
+        ("the key", &es, vec![key.clone()], Ok(())),
+        ("another name", &es, vec![ours(ES256, &json!({ "kid": "b" }))], Err(UnknownKey)),
+        ("the key without a name", &es, vec![bare.clone()], Err(UnknownKey)),
+        ("no name on either side", &es_bare, vec![bare.clone()], Ok(())),
+        ("the fourth to try is it", &es_bare, behind(3, Some("x"), bare.clone()), Ok(())),
+        ("the fifth to try is it", &es_bare, behind(4, Some("x"), bare), Err(Ambiguous)),
+        ("five keys and a name", &es, behind(4, Some("x"), key.clone()), Ok(())),
+        ("four keys, none is it", &es_bare, foreign(4), Err(Signature)),
+        ("the name twice, the second is it", &es, behind(1, Some("a"), key.clone()), Ok(())),
+        ("the name four times, the last is it", &es, behind(3, Some("a"), key.clone()), Ok(())),
+        ("the name five times", &es, behind(4, Some("a"), key), Err(Ambiguous)),
+        ("one name for four kinds, ES256", &es, four_kinds, Ok(())),
+        ("one name for RSA six times", &rs, kinds, Err(Ambiguous)),
+        ("a key for RS256 alone", &rs, rsa(json!({ "alg": "RS256" })), Ok(())),
+        ("a key for PS256 alone", &rs, rsa(json!({ "alg": "PS256" })), Err(KeyMismatch)),
+        ("a key for RS512 alone", &rs, rsa(json!({ "alg": "RS512" })), Err(KeyMismatch)),
+        ("a key for encryption", &rs, rsa(json!({ "use": "enc" })), Err(UnknownKey)),
+        ("a weak RSA key", &rs, rsa(json!({ "n": modulus(1024, 1) })), Err(UnknownKey)),
+        (
+            "a point beside its curve",
+            &es,
+            vec![ours(ES256, &json!({ "y": coded([9; 32]) }))],
+            Err(Signature),
+        ),
+    ];
+    let rows: Vec<Row> = rows
+        .into_iter()
+        .map(|(name, token, keys, verdict)| {
+            let (name, token, rules) = (name.to_owned(), token.clone(), rules());
+            Row { name, token, keys, rules, now: NOW, verdict }
+        })
+        .collect();
+    hold("which key", &rows, 21);
 }
 
 #[test]

@@ -10,7 +10,7 @@ fn signing_key() -> SigningKey {
     SigningKey::from_pem(&pair.serialize_pem()).unwrap()
 }
 
-fn order<'o>(endpoint: &'o Name, lifetime: Duration) -> Order<'o> {
+fn order(endpoint: &Name, lifetime: Duration) -> Order<'_> {
     Order { issuer: INSTALLATION, endpoint, subject: "caller", lifetime, id: "id-1" }
 }
 
@@ -149,7 +149,7 @@ fn a_signing_key_is_ed25519_in_pkcs8_and_nothing_else() {
         pem.replace("PRIVATE KEY", "PUBLIC KEY"),
         pem.replace("PRIVATE KEY", "CERTIFICATE"),
         pem.replace(&body(&pem), ""),
-        pem.replace(&body(&pem), &body(&pem)[..20]),
+        pem.replace(&body(&pem), body(&pem).split_at(20).0),
         body(&pem),
     ];
     for (index, bad) in bad_pems.iter().enumerate() {
