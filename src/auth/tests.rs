@@ -142,3 +142,33 @@ fn in_the_other_modes_nobody_looks_at_tokens() {
     assert_eq!(authorize(&name(), &of_tokens(&[]), &odd, &tokens), no_token);
     assert!(!odd.contains_key(AUTHORIZATION));
 }
+
+/// Has verified one token before.
+#[derive(Debug)]
+struct Verified;
+
+impl Tokens for Verified {
+    fn check(&self, _: &Name, _: &Arc<TokenPolicy>, _: &str) -> Result<(), TokenFault> {
+        unreachable!("nobody looks at a signature")
+    }
+
+    fn remembers(&self, _: &Name, _: &Arc<TokenPolicy>, token: &str) -> bool {
+        token == "good.to.ken"
+    }
+}
+
+#[test]
+fn who_is_not_looked_at_closely_keeps_keys_and_verified_tokens() {
+    let unchecked = Err(Refusal::Token(TokenFault::Unchecked));
+    let cases: &[(Fields, Result<Caller, Refusal>)] = &[
+        (&[("authorization", "Bearer first")], Ok(Caller::Key)),
+        (&[("authorization", "Bearer good.to.ken")], Ok(Caller::Token)),
+        (&[("authorization", "Bearer other.to.ken")], unchecked),
+        (&[("api-key", "second")], Err(Refusal::Wrong)),
+    ];
+    for (fields, expected) in cases {
+        let verdict =
+            authorize(&name(), &of_tokens(&["first"]), &with(fields), &Remembered(&Verified));
+        assert_eq!(verdict, *expected, "{fields:?}");
+    }
+}

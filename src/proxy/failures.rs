@@ -88,7 +88,6 @@ impl Failures {
 
     /// Whether the address is beyond its budget: what is dear to check, as a signature that is not
     /// known, is not checked for it. A key is always checked. One atomic load in good times.
-    #[cfg_attr(not(test), expect(dead_code, reason = "tokens will ask"))]
     pub(crate) fn is_beyond(&self, address: IpAddr) -> bool {
         if self.beyond_count.load(Ordering::Relaxed) == 0 {
             return false;

@@ -254,8 +254,12 @@ fn decide(
     record.endpoint = Some(Arc::clone(live));
     let auth_began = live.endpoint.server_timing.then(Instant::now);
     let (name, policy) = (&live.endpoint.name, &live.endpoint.auth);
-    let tokens = &*client.worker.proxy.tokens;
-    let caller = auth::authorize(name, policy, &parts.headers, tokens);
+    let Proxy { tokens, failures, .. } = &*client.worker.proxy;
+    let caller = if failures.is_beyond(client.socket.peer().ip()) {
+        auth::authorize(name, policy, &parts.headers, &auth::Remembered(&**tokens))
+    } else {
+        auth::authorize(name, policy, &parts.headers, &**tokens)
+    };
     record.caller = Some(caller.map_err(|refusal| refused_caller(refusal, client))?);
     let auth_took = auth_began.map_or(Duration::ZERO, |began| began.elapsed());
     let limit = live.endpoint.max_payload_bytes;
