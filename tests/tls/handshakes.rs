@@ -20,12 +20,15 @@ use crate::{
     support::wire::request,
 };
 
+/// What a client offers by ALPN, and what is agreed.
+type Offer = (&'static [&'static [u8]], Option<Vec<u8>>);
+
 #[test]
 fn both_versions_and_every_offer_of_protocols_are_served() {
     let site = site();
     let versions = [(&TLS12, ProtocolVersion::TLSv1_2), (&TLS13, ProtocolVersion::TLSv1_3)];
     let http1 = Some(b"http/1.1".to_vec());
-    let offers: [(&[&'static [u8]], Option<Vec<u8>>); 4] = [
+    let offers: [Offer; 4] = [
         (&[], None),
         (&[b"http/1.1"], http1.clone()),
         (&[b"http/1.1", b"h2"], Some(b"h2".to_vec())),
@@ -185,12 +188,12 @@ fn a_client_that_does_not_trust_the_certificate_is_counted() {
 
 /// A site that asks for certificates of this authority.
 fn asking(required: &str) -> (Site, Authority) {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let (authority, clients) = (Authority::new("servers"), Authority::new("clients"));
     let leaf = authority.sign(&["localhost"]);
     leaf.put(folder.path());
     let file = folder.path().join("clients.crt");
-    fs::write(&file, &clients.pem).unwrap();
+    fs::write(&file, &clients.pem).expect("a file");
     let (pair, file) = (folder.path().display().to_string(), file.display().to_string());
     let flags = [
         "--tls-port",

@@ -16,16 +16,16 @@ use crate::{
 
 /// A `ClientHello` as a real client writes it.
 fn hello(site: &Site) -> Vec<u8> {
-    let name = ServerName::try_from("localhost").unwrap();
-    let mut session = ClientConnection::new(site.hello().config(), name).unwrap();
+    let name = ServerName::try_from("localhost").expect("a host");
+    let mut session = ClientConnection::new(site.hello().config(), name).expect("a session");
     let mut bytes = Vec::new();
-    session.write_tls(&mut bytes).unwrap();
+    session.write_tls(&mut bytes).expect("a hello");
     bytes
 }
 
 /// How long it takes until the router closes.
 fn closed_after(stream: &mut TcpStream, begun: Instant) -> Duration {
-    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(30))).expect("an option");
     match stream.read(&mut [0; 16]) {
         Ok(0) => {}
         Err(error) if error.kind() == ErrorKind::ConnectionReset => {}

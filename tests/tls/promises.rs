@@ -162,7 +162,7 @@ fn events_are_passed_on_as_they_come() {
     let second = begun.elapsed();
     assert_eq!(line.chunk().unwrap().as_deref(), Some(&[][..]));
     assert!(second >= Duration::from_secs(2), "{second:?}");
-    assert!(second - first > Duration::from_millis(200), "not held back: {first:?} {second:?}");
+    assert!(second > first + Duration::from_millis(200), "not held back: {first:?} {second:?}");
 }
 
 #[test]
@@ -210,7 +210,9 @@ fn what_the_parser_refuses_is_told_under_tls_too() {
         let answer = line.send(bytes).answer();
         assert_eq!(answer.status, status, "{bytes:?}");
         assert!(answer.field("x-request-id").is_some());
-        assert!(line.ends_in_order(SOON));
+        if answer.field("connection") == Some("close") {
+            assert!(line.ends_in_order(SOON), "{bytes:?}");
+        }
     }
     // Who has agreed to HTTP/1 is not served HTTP/2.
     let mut line = Line::open(site.secure, &site.hello()).unwrap();

@@ -30,10 +30,10 @@ fn swap(mount: &Path, number: usize, leaf: &Leaf) {
     let folder = format!("..{number}");
     leaf.put(&mount.join(&folder));
     let link = mount.join("..data_tmp");
-    symlink(&folder, &link).unwrap();
-    fs::rename(&link, mount.join("..data")).unwrap();
+    symlink(&folder, &link).expect("a folder that is ours");
+    fs::rename(&link, mount.join("..data")).expect("a folder that is ours");
     if let Some(before) = number.checked_sub(1) {
-        fs::remove_dir_all(mount.join(format!("..{before}"))).unwrap();
+        fs::remove_dir_all(mount.join(format!("..{before}"))).expect("a folder that is ours");
     }
 }
 
@@ -43,12 +43,15 @@ fn reloads(site: &Site, result: &str) -> f64 {
 }
 
 fn mounted(extra: &[&str]) -> (Site, tempfile::TempDir) {
-    let (mount, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (mount, folder) = (
+        tempfile::tempdir().expect("a temporary folder"),
+        tempfile::tempdir().expect("a temporary folder"),
+    );
     let authority = Authority::new("authority of the test");
     let leaf = authority.sign(&["localhost"]);
     swap(mount.path(), 0, &leaf);
     for name in ["tls.crt", "tls.key"] {
-        symlink(format!("..data/{name}"), mount.path().join(name)).unwrap();
+        symlink(format!("..data/{name}"), mount.path().join(name)).expect("a folder that is ours");
     }
     let path = mount.path().display().to_string();
     let flags = [&["--tls-port", "0", "--tls-dir", &path], extra].concat();

@@ -9,8 +9,8 @@ use crate::{
 
 /// What `openssl s_client` prints for these options; `None` where the machine has none.
 fn openssl(site: &Site, options: &[&str]) -> Option<String> {
-    let authority = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(authority.path(), &site.authority.pem).unwrap();
+    let authority = tempfile::NamedTempFile::new().expect("a temporary file");
+    std::fs::write(authority.path(), &site.authority.pem).expect("a file");
     let address = site.secure.to_string();
     let done = Command::new("openssl")
         .args(["s_client", "-connect", &address, "-servername", "localhost", "-brief"])

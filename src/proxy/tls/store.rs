@@ -125,7 +125,11 @@ impl Tls {
             if self.tell(outcome, &mut loaded.refused) {
                 match tickets() {
                     Ok(fresh) => state.tickets = fresh,
-                    Err(error) => tracing::error!(%error, "session tickets stay as they were"),
+                    Err(error) => {
+                        // With the old ones, clients of the old authorities would come back.
+                        tracing::error!(%error, "the authorities stay as they were");
+                        return;
+                    }
                 }
                 changed = true;
             }
