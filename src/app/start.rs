@@ -26,7 +26,7 @@ use crate::{
     proxy::{Door, Listeners, Proxy, Secure, Workers},
     replica::{AllHere, Registry},
     ring::Ring,
-    telemetry::{AccessLog, DecisionLog, Metrics},
+    telemetry::{AccessLog, DecisionLog, Metrics, watch_panics},
     tokens::{HttpFetch, Issuers},
 };
 
@@ -73,6 +73,7 @@ pub async fn run(mut config: RouterConfig, say: Say) -> anyhow::Result<()> {
     let mut stop = StopSignals::listen().context("cannot listen for signals")?;
     let source = Source::open(&config, &say)?;
     let metrics = Metrics::new();
+    watch_panics(&metrics);
     let secure = https::open(&mut config, &metrics)?;
     let listeners = Listeners::bind(Door::Plain, config.data, config.workers)?;
     let data = listeners.address();

@@ -31,6 +31,8 @@ pub struct Socket {
     stream: TcpStream,
     peer: SocketAddr,
     received: AtomicU64,
+    /// How many bytes may be read, since the connection began.
+    read_max: AtomicU64,
     began: Instant,
     /// When something was written last, in microseconds since `began`.
     wrote_us: AtomicU64,
@@ -52,6 +54,7 @@ impl Socket {
             stream,
             peer,
             received: AtomicU64::new(0),
+            read_max: AtomicU64::new(u64::MAX),
             began: Instant::now(),
             wrote_us: AtomicU64::new(0),
             held: OnceLock::new(),
@@ -98,6 +101,17 @@ impl Socket {
     pub fn shutdown_write(&self) {
         // It fails only when the connection is gone already, which is what was asked for.
         drop(SockRef::from(&self.stream).shutdown(Shutdown::Write));
+    }
+
+    /// Whether the peer has reset the connection, as far as the runtime knows; no system call.
+    pub fn is_reset(&self) -> bool {
+        self.stream.try_io(Interest::ERROR, || Ok(())).is_ok()
+    }
+
+    /// From now on at most so many bytes may come in; the read after them fails. `None`: any number.
+    pub fn expect_at_most(&self, bytes: Option<u64>) {
+        let end = bytes.map_or(u64::MAX, |bytes| self.received().saturating_add(bytes));
+        self.read_max.store(end, Ordering::Relaxed);
     }
 
     /// Resolves when the peer has reset the connection (RST); a FIN does not count.
@@ -151,6 +165,10 @@ impl Socket {
     }
 
     fn poll_read(&self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.received() > self.read_max.load(Ordering::Relaxed) {
+            let why = "more came in than was to be expected";
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, why)));
+        }
         loop {
             ready!(self.stream.poll_read_ready(cx))?;
             let room = buf.remaining_mut();
@@ -273,6 +291,22 @@ mod tests {
         peer.shutdown().await.unwrap();
         assert!(soon(socket.closed()).await);
         assert!(!soon(socket.reset()).await, "a FIN is not a reset");
+        assert!(!socket.is_reset());
+    }
+
+    #[tokio::test]
+    async fn what_comes_beyond_the_expected_is_not_read() {
+        let (socket, mut peer) = pair().await;
+        let mut io = SocketIo(Arc::clone(&socket));
+        let mut piece = [0; 4];
+        peer.write_all(&[0; 12]).await.unwrap();
+        io.read_exact(&mut piece).await.unwrap();
+        socket.expect_at_most(Some(3));
+        io.read_exact(&mut piece).await.unwrap();
+        let error = io.read_exact(&mut piece).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        socket.expect_at_most(None);
+        io.read_exact(&mut piece).await.unwrap();
     }
 
     #[tokio::test]
@@ -282,5 +316,6 @@ mod tests {
         SockRef::from(&peer).set_linger(Some(Duration::ZERO)).unwrap();
         drop(peer);
         assert!(soon(socket.reset()).await);
+        assert!(socket.is_reset());
     }
 }

@@ -10,6 +10,8 @@ use std::{
 use http::{HeaderValue, Request, Response, StatusCode, header, response::Parts};
 use hyper::{body::Incoming, upgrade::OnUpgrade};
 
+#[cfg(test)]
+use super::guard::fault::{self, Place};
 use super::{
     answer::{SOURCE, VERSION},
     error::ProxyError,
@@ -22,13 +24,14 @@ use super::{
     spare::Spare,
     tunnel,
     upload::{Upload, UploadState},
+    verdict,
     worker::Worker,
 };
 use crate::{
     domain::{OnDisconnect, Reason},
     replica::{Acquired, Slot, VersionState},
     telemetry::RetryCause,
-    upstream::{Connection, Failure, Protocol},
+    upstream::{Connection, Failure, Protocol, spoils_connection},
 };
 
 /// How long a slot rests when its replica closed without a word. A process that dies closes its
@@ -190,6 +193,8 @@ impl Exchange {
             Some(Err(failure)) => Err(self.judge(&failure, connection, deadline, may_repeat)),
             None => {
                 connection.abort();
+                // Whether the call hangs or its connection, nobody can tell.
+                self.worker.pool.retire(target.id, &connection);
                 if let (Some(slot), Some(sent)) = (self.slot.get(), self.record.sent) {
                     evidence::timed_out(&self.version, slot, self.upload.given_since(sent));
                 }
@@ -215,12 +220,21 @@ impl Exchange {
         may_repeat: bool,
     ) -> Missed {
         if let Some(error) = self.upload.error() {
+            if matches!(error, ProxyError::Internal) {
+                self.worker.count_panic();
+            }
             // The replica has part of a request: it is busy until it says or does something. An
             // HTTP/2 stream has been reset, and its connection carries other calls.
             if self.kind != Kind::Grpc {
                 self.leave_slot_with(connection, deadline);
             }
             return Missed::Failed(error);
+        }
+        if let Failure::Invalid(error) = failure
+            && spoils_connection(error)
+            && let Some(target) = &self.record.target
+        {
+            self.worker.pool.retire(target.id, &connection);
         }
         let reuse_retry_limit = self.worker.proxy.settings.reuse_retry_limit;
         // Asked again: what could be repeated before it was sent may have outgrown what is kept, and
@@ -295,12 +309,19 @@ impl Exchange {
     fn answer(mut self: Box<Self>, answered: Answered, deadline: tokio::time::Instant) -> Outcome {
         let Answered { response, connection } = answered;
         let (mut parts, incoming) = response.into_parts();
+        #[cfg(test)]
+        fault::pass(Place::Exchange);
         let upgraded = parts.status == StatusCode::SWITCHING_PROTOCOLS;
-        let asked = self.kind == Kind::WebSocket;
-        if parts.status.as_u16() > 599 || (upgraded && !asked) {
-            connection.abort();
-            return Err(Box::new((ProxyError::Invalid, self.record)));
-        }
+        let is_reusable = match verdict::judge(&parts, self.kind == Kind::WebSocket) {
+            Ok(is_reusable) => is_reusable,
+            Err(error) => {
+                connection.abort();
+                if let Some(target) = &self.record.target {
+                    self.worker.pool.retire(target.id, &connection);
+                }
+                return Err(Box::new((error, self.record)));
+            }
+        };
         let Some(slot) = self.slot.take() else {
             return Err(Box::new((ProxyError::Internal, self.record)));
         };
@@ -311,7 +332,8 @@ impl Exchange {
         self.record.ends_with(status, Reason::Model);
         // An answer before the end of the upload comes from a replica that may never read the rest;
         // what is sent behind it could be taken for that rest.
-        let keep = if self.upload.is_ended() { keep(&parts, self.kind) } else { Keep::No };
+        let may_keep = is_reusable && self.upload.is_ended();
+        let keep = if may_keep { keep(&parts, self.kind) } else { Keep::No };
         self.rewrite(&mut parts, upgraded, now);
         let streaming = upgraded || is_streaming(&parts, self.kind);
         if streaming {
@@ -356,6 +378,11 @@ impl Exchange {
         }
         self.record.status = parts.status.as_u16();
         let headers = &mut parts.headers;
+        if self.kind == Kind::Grpc || parts.status == StatusCode::NO_CONTENT {
+            // A call that breaks off ends with trailers, before any length; 204 has none (RFC 9110
+            // §8.6).
+            headers.remove(header::CONTENT_LENGTH);
+        }
         self.identity.stamp(headers);
         headers.insert(SOURCE, HeaderValue::from_static("model"));
         headers.insert(VERSION, self.version.label.clone());

@@ -17,7 +17,7 @@ use http::{
 use super::{
     error::ProxyError,
     head::{GRPC_ROUTE, Kind, malformed},
-    identity::{self, Identity},
+    identity::{self, Identity, X_MS_REQUEST_ID, X_REQUEST_ID},
 };
 use crate::auth::API_KEY;
 
@@ -207,6 +207,7 @@ pub(crate) fn clean_answer(headers: &mut HeaderMap, upgraded: bool) {
     let upgrade = if upgraded { headers.remove(header::UPGRADE) } else { None };
     remove_listed(headers);
     remove_where(headers, |name| is_between_two(name.as_str()));
+    one_length(headers);
     if framed_twice {
         // hyper has used Transfer-Encoding (RFC 9112 §6.3) and would refuse to send both.
         headers.remove(header::CONTENT_LENGTH);
@@ -215,6 +216,34 @@ pub(crate) fn clean_answer(headers: &mut HeaderMap, upgraded: bool) {
         headers.insert(header::UPGRADE, upgrade);
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     }
+}
+
+/// A length that is given as a list or more than once becomes one (RFC 9110 §8.6). Where there is a
+/// body, hyper has seen that all are the same.
+fn one_length(headers: &mut HeaderMap) {
+    let Entry::Occupied(mut lengths) = headers.entry(header::CONTENT_LENGTH) else { return };
+    let is_plain = |value: &HeaderValue| value.as_bytes().iter().all(u8::is_ascii_digit);
+    if lengths.iter().nth(1).is_none() && is_plain(lengths.get()) && !lengths.get().is_empty() {
+        return;
+    }
+    let mut each = lengths.iter().flat_map(|value| value.as_bytes().split(|b| *b == b','));
+    let first = each.next().map(|length| length.trim_ascii().to_vec()).unwrap_or_default();
+    let same = each.all(|length| length.trim_ascii() == first);
+    match HeaderValue::from_bytes(&first) {
+        Ok(one) if same && is_plain(&one) && !one.is_empty() => {
+            lengths.insert(one);
+        }
+        _ => {
+            lengths.remove();
+        }
+    }
+}
+
+/// The trailers of a gRPC answer, made fit for the client as its fields were.
+pub(crate) fn clean_answer_trailers(trailers: &mut HeaderMap) {
+    remove_where(trailers, |name| {
+        is_between_two(name.as_str()) || [X_REQUEST_ID, X_MS_REQUEST_ID].contains(name)
+    });
 }
 
 /// `errorProfile: managed`: a model's error is a failed dependency, with its own status beside it.

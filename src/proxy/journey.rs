@@ -4,11 +4,9 @@
 //! bodies; step 7 is the exchange, step 8 the body of the answer.
 
 use std::{
-    panic::AssertUnwindSafe,
-    pin::{Pin, pin},
+    pin::pin,
     rc::Rc,
     sync::Arc,
-    task::Poll,
     time::{Duration, Instant},
 };
 
@@ -22,6 +20,8 @@ use hyper::{
     upgrade::OnUpgrade,
 };
 
+#[cfg(test)]
+use super::guard::fault::{self, Place};
 use super::{
     answer::{self, Manner},
     connection::Client,
@@ -30,6 +30,7 @@ use super::{
     exchange::{Exchange, Held, Outcome},
     forward::{self, Outgoing},
     grpc,
+    guard::contained,
     head::{self, GRPC_ROUTE, Kind},
     identity::Identity,
     record::Record,
@@ -89,10 +90,9 @@ pub(super) async fn handle(
         expects_continue: parts.headers.contains_key(header::EXPECT),
     };
     let is_http2_head = asked.http2 && parts.method == Method::HEAD;
-    let panics = &client.worker.proxy.metrics.request_panics;
-    let guarded = catch_panic(pin!(travel(parts, incoming, &asked, &client))).await;
-    let mut response = guarded.unwrap_or_else(|()| {
-        panics.inc();
+    let guarded = contained(pin!(travel(parts, incoming, &asked, &client))).await;
+    let mut response = guarded.unwrap_or_else(|_panicked| {
+        client.worker.count_panic();
         answer::refuse(&ProxyError::Internal, &asked.manner(None, None))
     });
     if !asked.http2 && response.extensions().get::<Gone>().is_some() {
@@ -152,6 +152,8 @@ async fn travel(
     client: &Rc<Client>,
 ) -> Response<Reply> {
     let mut record = Record::begin(&client.worker, &parts, &asked.identity);
+    #[cfg(test)]
+    fault::pass(Place::Journey);
     let mut decided = decide(&parts, &incoming, asked, client, &mut record);
     if let Err(error) = &decided
         && let Some(keys) = keys_to_come(error, &parts, &record, client)
@@ -198,18 +200,23 @@ async fn travel(
         client_upgrade,
     });
     match follow(exchange, &decided.version, client, asked).await {
+        // Its drop does what a client that leaves causes, and tells of it.
+        Some(Ok(_)) if !asked.http2 && client.socket.is_reset() => gone(asked),
         Some(Ok(response)) => response,
         Some(Err(failed)) => {
             let (error, mut record) = *failed;
             let response = refuse(&error, asked, &mut record);
             finish_upload(response, asked, client, upload)
         }
-        None => {
-            let mut response = answer::refuse(&ProxyError::ClientGone, &asked.manner(None, None));
-            response.extensions_mut().insert(Gone);
-            response
-        }
+        None => gone(asked),
     }
+}
+
+/// What stands for an answer that nobody is there to read.
+fn gone(asked: &Asked) -> Response<Reply> {
+    let mut response = answer::refuse(&ProxyError::ClientGone, &asked.manner(None, None));
+    response.extensions_mut().insert(Gone);
+    response
 }
 
 /// Runs the exchange. When the client leaves, its work is followed to the end, unless the version
@@ -221,7 +228,7 @@ async fn follow(
     asked: &Asked,
 ) -> Option<Outcome> {
     if version.settings().on_disconnect != Some(OnDisconnect::Cancel) {
-        return Some(Detach::new(exchange.run()).await);
+        return Some(Detach::new(exchange.run(), &client.worker).await);
     }
     let run = Box::pin(exchange.run());
     if asked.http2 {
@@ -556,17 +563,4 @@ impl Asked {
             expected_wait,
         }
     }
-}
-
-/// A panic of one request must not take the connection or the thread with it.
-async fn catch_panic<T>(mut work: Pin<&mut impl Future<Output = T>>) -> Result<T, ()> {
-    std::future::poll_fn(|cx| {
-        // Nothing that the panicking request shares is left half-changed: locks are released and
-        // guards dropped by the unwinding, and the future is not polled again.
-        match std::panic::catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx))) {
-            Ok(polled) => polled.map(Ok),
-            Err(_) => Poll::Ready(Err(())),
-        }
-    })
-    .await
 }

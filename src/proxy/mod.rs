@@ -23,6 +23,7 @@ mod failures;
 mod forward;
 mod frames;
 mod grpc;
+mod guard;
 mod head;
 mod identity;
 mod journey;
@@ -38,6 +39,7 @@ mod spare;
 mod tls;
 mod tunnel;
 mod upload;
+mod verdict;
 mod worker;
 
 pub use listener::{BindError, Door, Listeners};

@@ -179,12 +179,13 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
-        if self.status == 0 {
+        if std::thread::panicking() {
+            // The client may have the head of an answer already.
+            let status = if self.status == 0 { 500 } else { self.status };
+            self.ends_with(status, Reason::Internal);
+        } else if self.status == 0 {
             // Nobody has said how it ended: its client left and everything was dropped.
-            let panicked = std::thread::panicking();
-            let (status, reason) =
-                if panicked { (500, Reason::Internal) } else { (499, Reason::ClientGone) };
-            self.ends_with(status, reason);
+            self.ends_with(499, Reason::ClientGone);
         }
         let total = self.done.unwrap_or_else(Instant::now).duration_since(self.started);
         self.count(total);

@@ -17,12 +17,16 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::{task::AbortHandle, time::Sleep};
 
+#[cfg(test)]
+use super::guard::fault::{self, Place};
 use super::{
     answer::grpc_trailers,
     client_io::InProgress,
     error::ProxyError,
     evidence,
     exchange::{Held, free_after_news},
+    forward::clean_answer_trailers,
+    guard::contain,
     record::Record,
     upload::{Upload, UploadState, is_malformed},
     worker::Worker,
@@ -30,7 +34,7 @@ use super::{
 use crate::{
     domain::{OnDisconnect, Reason},
     replica::Slot,
-    upstream::Connection,
+    upstream::{Connection, spoils_connection},
 };
 
 /// The body of every answer.
@@ -245,6 +249,10 @@ impl ModelBody {
     }
 
     fn size_hint(&self) -> SizeHint {
+        if self.flow.as_ref().is_some_and(|flow| flow.grpc) {
+            // Where a call breaks off, trailers that say so come before the end of any length.
+            return SizeHint::default();
+        }
         self.incoming.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
     }
 
@@ -252,9 +260,34 @@ impl ModelBody {
         if self.cut {
             return Poll::Ready(Some(Err(CutOff)));
         }
+        // hyper polls this in the task of the client's connection.
+        contain(|| self.poll_incoming(cx)).unwrap_or_else(|_panicked| {
+            if let Some(flow) = &self.flow {
+                flow.worker.count_panic();
+            }
+            self.cut = true;
+            self.fail(Reason::Internal);
+            Poll::Ready(Some(Err(CutOff)))
+        })
+    }
+
+    fn poll_incoming(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
+        #[cfg(test)]
+        fault::pass(Place::Reply);
         let Some(incoming) = &mut self.incoming else { return Poll::Ready(None) };
         match Pin::new(incoming).poll_frame(cx) {
-            Poll::Ready(Some(Ok(frame))) => {
+            Poll::Ready(Some(Ok(mut frame))) => {
+                if let Some(trailers) = frame.trailers_mut() {
+                    // What HTTP/1 has none of, an HTTP/2 client does not get either.
+                    if self.flow.as_ref().is_some_and(|flow| !flow.grpc) {
+                        self.finish();
+                        return Poll::Ready(None);
+                    }
+                    clean_answer_trailers(trailers);
+                }
                 if let (Some(flow), Some(data)) = (&mut self.flow, frame.data_ref()) {
                     flow.record.response_bytes += data.len() as u64;
                     flow.patience.touch();
@@ -269,6 +302,9 @@ impl ModelBody {
             Poll::Ready(Some(Err(error))) => {
                 // The replica's stream ends as well when the client's part of it is at fault.
                 let fault = self.flow.as_ref().and_then(|flow| flow.upload.error());
+                if let Some(flow) = self.flow.as_ref().filter(|_| spoils_connection(&error)) {
+                    flow.worker.pool.retire(flow.slot.target().id, &flow.connection);
+                }
                 let error = fault.unwrap_or_else(|| broken_answer(&error));
                 if let Ok(trailers) = self.cut_off(&error) {
                     return Poll::Ready(Some(Ok(trailers)));
@@ -321,6 +357,9 @@ impl ModelBody {
         if let Some(mut flow) = self.flow.take() {
             flow.record.reason = reason;
             flow.connection.abort();
+            if reason == Reason::RequestTimeout {
+                flow.worker.pool.retire(flow.slot.target().id, &flow.connection);
+            }
             flow.record.done = Some(Instant::now());
             flow.record.note_upload(&flow.upload);
             if reason == Reason::ReplicaClosed {

@@ -11,6 +11,7 @@ use tokio::{
 };
 
 use super::{
+    guard,
     listener::Counted,
     reply::{Flow, Reply},
 };
@@ -30,7 +31,7 @@ pub(crate) fn open(
 ) -> Response<Reply> {
     let replica = parts.extensions.remove::<OnUpgrade>();
     if let (Some(client), Some(replica)) = (client, replica) {
-        tokio::task::spawn_local(run(client, replica, flow));
+        guard::spawn(Rc::clone(&flow.worker), run(client, replica, flow));
     }
     Response::from_parts(parts, Reply::whole(bytes::Bytes::new()))
 }
@@ -41,6 +42,8 @@ async fn run(client: OnUpgrade, replica: OnUpgrade, mut flow: Box<Flow>) {
     let _counted = Counted::new(&flow.worker);
     let idle = flow.patience.idle.unwrap_or(IDLE_MAX);
     if let (Ok(client), Ok(replica)) = tokio::join!(client, replica) {
+        #[cfg(test)]
+        guard::fault::pass(guard::fault::Place::Tunnel);
         let (up, down) = relay(TokioIo::new(client), TokioIo::new(replica), idle).await;
         flow.record.request_bytes = up;
         flow.record.response_bytes = down;

@@ -17,8 +17,11 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::{Instant, Sleep};
 
+#[cfg(test)]
+use super::guard::fault::{self, Place};
 use super::{
-    error::ProxyError, forward::clean_trailers, grpc::MessageMeter, settings::REPLAY_BYTES_MAX,
+    error::ProxyError, forward::clean_trailers, grpc::MessageMeter, guard::contain,
+    settings::REPLAY_BYTES_MAX,
 };
 
 /// What went wrong with a request body.
@@ -36,6 +39,9 @@ pub(crate) enum UploadFault {
     /// The framing is wrong.
     #[error("the payload is malformed")]
     Malformed,
+    /// The router panicked over it.
+    #[error("the router failed")]
+    Panicked,
 }
 
 /// The limits of one request body.
@@ -135,6 +141,7 @@ impl UploadState {
             UploadFault::Stalled => ProxyError::ClientTimeout("no payload came for too long"),
             UploadFault::CutOff => ProxyError::Malformed("the payload was cut off".into()),
             UploadFault::Malformed => ProxyError::Malformed("the payload is malformed".into()),
+            UploadFault::Panicked => ProxyError::Internal,
         })
     }
 
@@ -320,6 +327,34 @@ impl Body for Upload {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, UploadFault>>> {
+        // hyper polls this in the task of the connection to the replica.
+        contain(|| self.poll_next(cx)).unwrap_or_else(|_panicked| {
+            self.state.0.borrow_mut().fault = Some(UploadFault::Panicked);
+            Poll::Ready(Some(Err(UploadFault::Panicked)))
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        let inner = self.state.0.borrow();
+        inner.ended && inner.fault.is_none() && self.replayed >= inner.kept.len()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let inner = self.state.0.borrow();
+        match inner.length {
+            Some(length) => SizeHint::with_exact(length.saturating_sub(self.sent_bytes)),
+            None => SizeHint::default(),
+        }
+    }
+}
+
+impl Upload {
+    fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, UploadFault>>> {
+        #[cfg(test)]
+        fault::pass(Place::Upload);
         let state = Rc::clone(&self.state);
         let mut inner = state.0.borrow_mut();
         if let Some(kept) = inner.kept.get(self.replayed) {
@@ -334,18 +369,5 @@ impl Body for Upload {
             self.sent_bytes += frame.data_ref().map_or(0, Bytes::len) as u64;
         }
         Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        let inner = self.state.0.borrow();
-        inner.ended && inner.fault.is_none() && self.replayed >= inner.kept.len()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        let inner = self.state.0.borrow();
-        match inner.length {
-            Some(length) => SizeHint::with_exact(length.saturating_sub(self.sent_bytes)),
-            None => SizeHint::default(),
-        }
     }
 }

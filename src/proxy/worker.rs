@@ -123,6 +123,11 @@ async fn farewell(worker: &Worker) {
 }
 
 impl Worker {
+    /// A request of this thread has panicked, and was caught.
+    pub(crate) fn count_panic(&self) {
+        self.proxy.metrics.request_panics.inc();
+    }
+
     /// Reads and drops what is left of a refused upload, bounded, so that its sender gets to read
     /// the answer: a socket closed with unread bytes resets, and the reset destroys the answer.
     pub(crate) fn linger(&self, upload: Rc<UploadState>) {

@@ -20,6 +20,7 @@ mod issuers;
 mod logging;
 mod markdown;
 mod metrics;
+mod panics;
 mod registry;
 mod tls;
 
@@ -31,5 +32,6 @@ pub use handles::{AdminRefusal, EndpointMetrics, RetryCause, VersionMetrics};
 pub use issuers::FetchOutcome;
 pub use logging::{FILTER_VARIABLE, LoggingError, init};
 pub use markdown::metrics_markdown;
+pub use panics::watch_panics;
 pub use registry::{Connections, Metrics, Open, VersionGauges};
 pub use tls::{HandshakeResult, ReloadResult, TlsMetrics};

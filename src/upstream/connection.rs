@@ -16,6 +16,7 @@ use hyper::{
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{net::TcpStream, task::AbortHandle};
 
+use super::heads::{CountedIo, Heads};
 use crate::net::{Alarm, Socket, SocketIo};
 
 /// Upper bound of hyper's buffers for one direction of one connection. Large enough that a 10 MB
@@ -31,6 +32,13 @@ const PING_EVERY: Duration = Duration::from_secs(10);
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
 /// Fields of a replica's answer.
 const ANSWER_FIELDS_MAX: usize = 128;
+/// What an HTTP/1 replica may send before and with the head of its answer, in bytes: any number of
+/// informational answers (1xx), and one head, which [`BUFFER_BYTES_MAX`] bounds on its own. Twice
+/// that, because the read that brings the head may bring as much of the body.
+const BEFORE_ANSWER_BYTES_MAX: u64 = 2 * BUFFER_BYTES_MAX as u64;
+/// All fields of an HTTP/2 replica's head or trailers together, with 32 bytes for each (RFC 9113
+/// §6.5.2).
+const ANSWER_HEADER_LIST_BYTES_MAX: u32 = 128 * 1024;
 
 /// What is spoken with the replica.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -82,6 +90,13 @@ impl Failure {
     }
 }
 
+/// Whether an HTTP/2 connection is given no further call after this error: all but a reset that the
+/// replica has sent. Who breaks the rules in one stream may be about to break them in all.
+pub fn spoils_connection(error: &hyper::Error) -> bool {
+    let stream = error.source().and_then(|error| error.downcast_ref::<h2::Error>());
+    stream.is_some_and(|error| !(error.is_reset() && error.is_remote()))
+}
+
 /// Runs what hyper wants to run on the current thread.
 #[derive(Debug, Clone, Copy)]
 pub struct LocalExecutor;
@@ -105,6 +120,8 @@ enum Sender<B> {
 pub struct Connection<B> {
     sender: Sender<B>,
     socket: Arc<Socket>,
+    /// Heads of an HTTP/2 connection.
+    heads: Heads,
     task: AbortHandle,
     /// For the deadlines of its requests.
     alarm: Alarm,
@@ -132,13 +149,14 @@ where
 
     async fn open_unbounded(address: SocketAddr, protocol: Protocol) -> io::Result<Self> {
         let socket = Socket::new(TcpStream::connect(address).await?)?;
-        let io = TokioIo::new(SocketIo(Arc::clone(&socket)));
+        let io = SocketIo(Arc::clone(&socket));
+        let heads = Heads::default();
         let (sender, task) = match protocol {
             Protocol::Http1 => {
                 let (sender, connection) = http1::Builder::new()
                     .max_buf_size(BUFFER_BYTES_MAX)
                     .max_headers(ANSWER_FIELDS_MAX)
-                    .handshake(io)
+                    .handshake(TokioIo::new(io))
                     .await
                     .map_err(io::Error::other)?;
                 let connection = connection.with_upgrades();
@@ -155,7 +173,8 @@ where
                     .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
                     .keep_alive_interval(PING_EVERY)
                     .keep_alive_timeout(PING_TIMEOUT)
-                    .handshake(io)
+                    .max_header_list_size(ANSWER_HEADER_LIST_BYTES_MAX)
+                    .handshake(TokioIo::new(CountedIo::new(io, heads.clone())))
                     .await
                     .map_err(io::Error::other)?;
                 let task = tokio::task::spawn_local(async move {
@@ -164,7 +183,7 @@ where
                 (Sender::Http2(sender), task.abort_handle())
             }
         };
-        Ok(Self { sender, socket, task, alarm: Alarm::default(), reused: false })
+        Ok(Self { sender, socket, heads, task, alarm: Alarm::default(), reused: false })
     }
 
     /// The socket below.
@@ -192,6 +211,7 @@ where
             Sender::Http2(sender) => Some(Self {
                 sender: Sender::Http2(sender.clone()),
                 socket: Arc::clone(&self.socket),
+                heads: self.heads.clone(),
                 task: self.task.clone(),
                 alarm: Alarm::default(),
                 reused: true,
@@ -216,11 +236,16 @@ where
         let before = self.socket.received();
         // Outside of the future, which would otherwise have room for the request twice.
         let mut answer = match &mut self.sender {
-            Sender::Http1(sender) => Either::Left(Box::pin(sender.send_request(request))),
+            Sender::Http1(sender) => {
+                self.socket.expect_at_most(Some(BEFORE_ANSWER_BYTES_MAX));
+                Either::Left(Box::pin(sender.send_request(request)))
+            }
             Sender::Http2(sender) => Either::Right(Box::pin(sender.send_request(request))),
         };
         std::future::poll_fn(move |cx| match answer.poll_unpin(cx) {
             Poll::Ready(answer) => {
+                self.socket.expect_at_most(None);
+                self.heads.begin_anew();
                 Poll::Ready(Some(answer.map_err(|error| self.judge(error, before))))
             }
             Poll::Pending => self.alarm.poll(deadline, cx).map(|()| None),

@@ -12,7 +12,8 @@
 //! Not here: which replica (`replica`), whether to try again (`proxy/exchange`).
 
 mod connection;
+mod heads;
 mod pool;
 
-pub use connection::{Connection, Failure, LocalExecutor, Protocol};
+pub use connection::{Connection, Failure, LocalExecutor, Protocol, spoils_connection};
 pub use pool::{Pool, PoolSettings};

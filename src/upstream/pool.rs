@@ -6,6 +6,7 @@ use std::{
     error::Error as StdError,
     net::SocketAddr,
     rc::Rc,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -130,6 +131,15 @@ where
             return;
         }
         connections.push(Idle { connection, until: now + limit });
+    }
+
+    /// Gives no further requests to this HTTP/2 connection; those that it carries go on.
+    pub fn retire(&self, replica: ReplicaId, connection: &Connection<B>) {
+        let mut shared = self.0.shared.borrow_mut();
+        let here = shared.get(&replica);
+        if here.is_some_and(|here| Arc::ptr_eq(here.socket(), connection.socket())) {
+            shared.remove(&replica);
+        }
     }
 
     /// Closes idle connections past their limit, for as long as the thread lives.
