@@ -10,11 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures_util::future::BoxFuture;
-use http::{
-    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header, request::Parts,
-    uri::PathAndQuery,
-};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header, request::Parts};
 use hyper::{
     body::{Body, Incoming},
     upgrade::OnUpgrade,
@@ -24,22 +20,22 @@ use hyper::{
 use super::guard::fault::{self, Place};
 use super::{
     answer::{self, Manner},
+    caller,
     connection::Client,
+    decide::{Decided, decide},
     detach::Detach,
     error::ProxyError,
     exchange::{Exchange, Held, Outcome},
     forward::{self, Outgoing},
-    grpc,
     guard::contained,
-    head::{self, GRPC_ROUTE, Kind},
+    head::{self, Kind},
     identity::Identity,
     record::Record,
     reply::Reply,
-    routes::{LiveEndpoint, LiveVersion, Proxy, Routes},
+    routes::{LiveVersion, Proxy},
     upload::{UploadLimits, UploadState},
 };
 use crate::{
-    auth,
     domain::{ErrorProfile, OnDisconnect},
     lifecycle::{Phase, Pressure},
     replica::{Acquired, Refused, Slot, Waiting},
@@ -49,16 +45,6 @@ use crate::{
 
 /// What may be left unread on a connection that stays open after a refusal.
 const UNREAD_BYTES_MAX: u64 = 64 * 1024;
-
-/// A request with everything decided that can be decided without waiting.
-struct Decided {
-    version: Arc<LiveVersion>,
-    path: PathAndQuery,
-    authority: HeaderValue,
-    /// `grpc-timeout`, where there is one.
-    grpc_timeout: Option<Duration>,
-    auth_took: Duration,
-}
 
 /// What is known of a request from its first line on.
 struct Asked {
@@ -154,12 +140,12 @@ async fn travel(
     let mut record = Record::begin(&client.worker, &parts, &asked.identity);
     #[cfg(test)]
     fault::pass(Place::Journey);
-    let mut decided = decide(&parts, &incoming, asked, client, &mut record);
+    let mut decided = decide(&parts, &incoming, asked.kind, client, &mut record);
     if let Err(error) = &decided
-        && let Some(keys) = keys_to_come(error, &parts, &record, client)
+        && let Some(keys) = caller::keys_to_come(error, &parts, &record, client)
     {
         keys.await;
-        decided = decide(&parts, &incoming, asked, client, &mut record);
+        decided = decide(&parts, &incoming, asked.kind, client, &mut record);
     }
     let decided = match decided {
         Ok(decided) => decided,
@@ -238,127 +224,6 @@ async fn follow(
         outcome = run => Some(outcome),
         () = client.socket.reset() => None,
     }
-}
-
-/// Steps 2 to 5, in the order of contract §12: path 400, endpoint 404, credential 401, size 413,
-/// version 404.
-fn decide(
-    parts: &Parts,
-    incoming: &Incoming,
-    asked: &Asked,
-    client: &Client,
-    record: &mut Record,
-) -> Result<Decided, ProxyError> {
-    head::check(parts)?;
-    let grpc_timeout = grpc::timeout(parts, asked.kind)?;
-    let authority = head::authority(parts)?;
-    routing::check_path(parts.uri.path())?;
-    if !client.secured {
-        client.worker.proxy.settings.plain.admit(parts, &authority, asked.kind)?;
-    }
-    let routes = client.worker.proxy.routes.load();
-    let (live, rest) = locate(parts, &authority, asked.kind, &routes)?;
-    record.endpoint = Some(Arc::clone(live));
-    let auth_began = live.endpoint.server_timing.then(Instant::now);
-    let (name, policy) = (&live.endpoint.name, &live.endpoint.auth);
-    let Proxy { tokens, failures, .. } = &*client.worker.proxy;
-    let caller = if failures.is_beyond(client.socket.peer().ip()) {
-        auth::authorize(name, policy, &parts.headers, &auth::Remembered(&**tokens))
-    } else {
-        auth::authorize(name, policy, &parts.headers, &**tokens)
-    };
-    record.caller = Some(caller.map_err(|refusal| refused_caller(refusal, client))?);
-    let auth_took = auth_began.map_or(Duration::ZERO, |began| began.elapsed());
-    let limit = live.endpoint.max_payload_bytes;
-    let announced = incoming.size_hint().exact().unwrap_or(0);
-    if announced > limit && asked.kind != Kind::Grpc {
-        return Err(ProxyError::PayloadTooLarge { limit });
-    }
-    let version = Arc::clone(live.choose(&parts.headers)?);
-    let path = replica_path(&version, rest, parts.uri.query())?;
-    let authority = authority_value(&parts.headers, &authority)?;
-    Ok(Decided { version, path, authority, grpc_timeout, auth_took })
-}
-
-/// What to wait for when only the keys of the token's issuer are missing: the first request after
-/// an issuer has rotated its keys should work.
-fn keys_to_come(
-    error: &ProxyError,
-    parts: &Parts,
-    record: &Record,
-    client: &Client,
-) -> Option<BoxFuture<'static, ()>> {
-    let ProxyError::Credential(auth::Refusal::Token(fault)) = error else { return None };
-    let live = record.endpoint.as_ref().filter(|_| fault.wants_keys())?;
-    auth::keys_to_come(&live.endpoint.auth, &parts.headers, &*client.worker.proxy.tokens)
-}
-
-/// Takes a try with a wrong credential from the budget of its address.
-fn refused_caller(refusal: auth::Refusal, client: &Client) -> ProxyError {
-    let failures = &client.worker.proxy.failures;
-    match failures.note(client.socket.peer().ip()) {
-        None => ProxyError::Credential(refusal),
-        Some(wait) => ProxyError::CredentialFlood { refusal, wait },
-    }
-}
-
-/// The authority as a field: nearly always the one that the client has sent.
-fn authority_value(headers: &HeaderMap, authority: &str) -> Result<HeaderValue, ProxyError> {
-    match headers.get(header::HOST).filter(|host| host.as_bytes() == authority.as_bytes()) {
-        Some(host) => Ok(host.clone()),
-        None => HeaderValue::from_str(authority)
-            .map_err(|_| head::malformed("Host is not of the form host or host:port")),
-    }
-}
-
-/// The endpoint that a request addresses: by gRPC metadata, by host, or by path.
-fn locate<'r>(
-    parts: &'r Parts,
-    authority: &str,
-    kind: Kind,
-    routes: &'r Routes,
-) -> Result<(&'r Arc<LiveEndpoint>, Rest<'r>), ProxyError> {
-    let path = parts.uri.path();
-    if kind == Kind::Grpc
-        && let Some(route) = head::single(&parts.headers, &GRPC_ROUTE)?
-    {
-        let route = route.to_str().map_err(|_| head::malformed("the gRPC route is not ASCII"))?;
-        routing::check_path(route)?;
-        let routed = routing::route(route).ok_or(ProxyError::NoGrpcRoute)?;
-        return Ok((named(routes, routed.endpoint)?, Rest::Path(path)));
-    }
-    if let Some(live) = routes.host(authority) {
-        return Ok((live, Rest::Path(path)));
-    }
-    match routing::route(path) {
-        Some(routed) => Ok((named(routes, routed.endpoint)?, routed.rest)),
-        None if kind == Kind::Grpc => Err(ProxyError::NoGrpcRoute),
-        None => Err(ProxyError::NoRoute),
-    }
-}
-
-fn named<'r>(routes: &'r Routes, name: &str) -> Result<&'r Arc<LiveEndpoint>, ProxyError> {
-    let shown = || name.chars().take(64).collect::<String>().into();
-    routes.endpoint(name).ok_or_else(|| ProxyError::Endpoint(shown()))
-}
-
-fn replica_path(
-    version: &LiveVersion,
-    rest: Rest<'_>,
-    query: Option<&str>,
-) -> Result<PathAndQuery, ProxyError> {
-    let path = match (rest, query) {
-        (Rest::Score, None) => return Ok(version.scoring.clone()),
-        (Rest::Score, Some(_)) => version.scoring.path(),
-        (Rest::Path(path), _) => path,
-    };
-    let mut text = String::with_capacity(path.len() + query.map_or(0, |query| query.len() + 1));
-    text.push_str(path);
-    if let Some(query) = query {
-        text.push('?');
-        text.push_str(query);
-    }
-    PathAndQuery::try_from(text).map_err(|_| head::malformed("the request target is not a URI"))
 }
 
 /// Step 6: a slot, waiting for it where that can help. `queue` is how long it waited; a request

@@ -12,9 +12,11 @@
 //! Not here: which replicas there are (`platform`), how many there should be (`autoscale`).
 
 mod answer;
+mod caller;
 mod client_io;
 mod connection;
 mod crowd;
+mod decide;
 mod detach;
 mod error;
 mod evidence;

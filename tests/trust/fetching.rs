@@ -54,7 +54,7 @@ fn every_kind_of_answer_ends_in_time_and_in_words() {
 
 fn script(idp: &Idp, signer: &Signer) -> Vec<Case> {
     let mut cases = Vec::new();
-    let mut case = |name, says, keys_act: Option<Act>| {
+    let mut case = |name: &'static str, says, keys_act: Option<Act>| {
         let place = name.trim_end_matches('/');
         idp.configure(place, &idp.uri(name), &idp.uri(&format!("{name}/keys")));
         if let Some(act) = keys_act {
