@@ -18,7 +18,8 @@ use tokio::{
 };
 
 use super::{
-    AdminState, CertificateView, Credentials, Guard, ReplicaView, RouterView, View, openapi,
+    AdminState, BODY_BYTES_MAX, CertificateView, Credentials, Guard, ReplicaView, RouterView, View,
+    openapi,
     routes::routes,
     server::{Bounds, serve_within},
 };
@@ -30,7 +31,7 @@ use crate::{
         StickyBy, Version, VersionKey, VersionKind, VersionLoad,
     },
     lifecycle::{Lifecycle, Phase},
-    telemetry::{DecisionLog, Metrics},
+    telemetry::{AdminRefusal, DecisionLog, Metrics},
 };
 
 const LOCAL: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 5001);
@@ -487,4 +488,200 @@ async fn a_head_too_large_or_malformed_is_refused() {
     let long = ask(address, "GET", &format!("/livez?{}", "a".repeat(20_000))).await;
     assert!([414, 431].contains(&long.status), "{}", long.status);
     assert_eq!(ask(address, "GET", "li vez").await.status, 400);
+}
+
+/// A request with these further fields, and a body.
+async fn send(address: SocketAddr, line: &str, fields: &[&str], body: &str) -> Answer {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let fields: String = fields.iter().map(|field| format!("{field}\r\n")).collect();
+    let request = format!("{line} HTTP/1.1\r\nconnection: close\r\n{fields}\r\n{body}");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await.unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").expect("a head");
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    Answer { status, head: head.to_owned(), body: body.to_owned() }
+}
+
+const SHOW: &str = "GET /api/v1/endpoints/demo/keys";
+const REGENERATE: &str = "POST /api/v1/endpoints/demo/keys/primary/regenerate";
+const TOKEN: &str = "POST /api/v1/endpoints/demo/token";
+const ADMIN_TOKEN: &str = "admin-token-canary-7d1f";
+const LOCAL_HOST: &str = "host: 127.0.0.1";
+
+/// The sample with a guard that knows one admin token, or none, and a cluster or none.
+fn guarded_state(admin_token: Option<&str>, in_cluster: bool) -> AdminState {
+    let guard = Guard::new(false);
+    if let Some(token) = admin_token {
+        guard.set_token(&ClearText::new(token));
+    }
+    let credentials = Held { in_cluster, ..Held::default() };
+    AdminState { guard: Arc::new(guard), credentials: Arc::new(credentials), ..sample_state() }
+}
+
+fn refusals(state: &AdminState, why: AdminRefusal) -> f64 {
+    let name = format!("modelway_admin_refusals_total{{refusal=\"{}\"}} ", why.as_str());
+    let page = state.metrics.encode();
+    page.lines().find_map(|line| line.strip_prefix(&name)).map_or(0.0, |n| n.parse().unwrap())
+}
+
+#[tokio::test]
+async fn on_this_machine_nothing_is_asked_of_tools_and_nothing_given_to_web_pages() {
+    let state = sample_state();
+    let address = start(&state).await;
+    for host in
+        ["127.0.0.1", "127.0.0.1:9001", "localhost", "LOCALHOST:9001", "[::1]:9001", "127.8.9.1"]
+    {
+        let answer = send(address, SHOW, &[&format!("host: {host}")], "").await;
+        assert_eq!(answer.status, 200, "{host}");
+        assert_eq!(answer.json()["primaryKey"], "primary-0");
+        assert!(answer.head.contains("cache-control: no-store"), "{}", answer.head);
+    }
+    let odd: &[&[&str]] = &[
+        &["host: evil.example"],
+        &["host: evil.example:9001"],
+        &["host: 127.0.0.1.evil.example"],
+        &["host: localhost.evil.example"],
+        &["host: 10.0.0.1"],
+        &["host: 0.0.0.0"],
+        &["host: [::]"],
+        &["host: me@127.0.0.1"],
+        &["host:"],
+        &[],
+        &[LOCAL_HOST, "host: evil.example"],
+        &[LOCAL_HOST, "origin: http://evil.example"],
+        &[LOCAL_HOST, "origin: null"],
+        &[LOCAL_HOST, "origin: http://127.0.0.1:9001"],
+        &[LOCAL_HOST, "sec-fetch-site: same-origin"],
+        &[LOCAL_HOST, "Sec-Fetch-Mode: no-cors"],
+        &[LOCAL_HOST, "sec-fetch-dest: empty"],
+        &[LOCAL_HOST, "sec-fetch-user: ?1"],
+    ];
+    for fields in odd {
+        for line in [SHOW, REGENERATE, TOKEN] {
+            let answer = send(address, line, fields, "").await;
+            assert!([400, 403].contains(&answer.status), "{line} {fields:?}: {}", answer.status);
+            assert!(!answer.body.contains("primary-"), "{line} {fields:?}");
+        }
+    }
+    let absolute = "GET http://evil.example/api/v1/endpoints/demo/keys";
+    assert_eq!(send(address, absolute, &[LOCAL_HOST], "").await.status, 403);
+    assert_eq!(send(address, SHOW, &[LOCAL_HOST], "").await.json()["primaryKey"], "primary-0");
+    assert!(refusals(&state, AdminRefusal::Foreign) >= 45.0);
+    // What is open to all stays so.
+    for line in ["GET /api/v1/endpoints", "GET /metrics", "GET /.well-known/jwks.json"] {
+        assert_eq!(send(address, line, &["host: evil.example"], "").await.status, 200, "{line}");
+    }
+}
+
+#[tokio::test]
+async fn with_an_admin_token_nothing_else_lets_in_not_even_being_here() {
+    let open = Guard::new(true);
+    open.set_token(&ClearText::new(ADMIN_TOKEN));
+    let state = AdminState { guard: Arc::new(open), ..sample_state() };
+    let address = start(&state).await;
+    let good = format!("authorization: Bearer {ADMIN_TOKEN}");
+    for line in [SHOW, REGENERATE, TOKEN] {
+        assert_eq!(send(address, line, &[LOCAL_HOST, &good], "").await.status, 200, "{line}");
+        let cases = [
+            ("", 401, AdminRefusal::Missing),
+            ("authorization: Bearer wrong", 401, AdminRefusal::Wrong),
+            ("authorization: Bearer admin-token-canary-7d1", 401, AdminRefusal::Wrong),
+            ("authorization: Bearer admin-token-canary-7d1ff", 401, AdminRefusal::Wrong),
+            ("authorization: Basic YWRtaW46YWRtaW4=", 401, AdminRefusal::Malformed),
+            ("authorization: Bearer", 401, AdminRefusal::Malformed),
+            ("authorization: Bearer a b", 401, AdminRefusal::Malformed),
+            ("authorization: Bearer a\r\nauthorization: Bearer b", 400, AdminRefusal::Malformed),
+        ];
+        for (field, status, why) in cases {
+            let before = refusals(&state, why);
+            let fields = if field.is_empty() { vec![LOCAL_HOST] } else { vec![LOCAL_HOST, field] };
+            let answer = send(address, line, &fields, "").await;
+            assert_eq!(answer.status, status, "{line} {field}");
+            assert!((refusals(&state, why) - before - 1.0).abs() < f64::EPSILON, "{field}");
+            let challenge = answer.head.contains("www-authenticate: Bearer realm=");
+            assert_eq!(challenge, status == 401, "{}", answer.head);
+            assert!(!answer.body.contains("wrong") && !answer.body.contains("canary"));
+        }
+    }
+    // A new token is in force at once, and the old one is not.
+    state.guard.set_token(&ClearText::new("another-admin-token"));
+    assert_eq!(send(address, SHOW, &[LOCAL_HOST, &good], "").await.status, 401);
+    assert!(!format!("{:?}", state.guard).contains("another"), "{:?}", state.guard);
+}
+
+#[tokio::test]
+async fn without_any_way_in_the_answer_says_how_to_make_one() {
+    let address = start(&guarded_state(None, false)).await;
+    let answer = send(address, SHOW, &[LOCAL_HOST], "").await;
+    assert_eq!(answer.status, 401);
+    assert!(answer.body.contains("--admin-token-file"), "{}", answer.body);
+    let answer = send(address, SHOW, &[LOCAL_HOST, "authorization: Bearer any"], "").await;
+    assert_eq!(answer.status, 403);
+    assert!(answer.body.contains("has no admin token"), "{}", answer.body);
+}
+
+#[tokio::test]
+async fn the_cluster_says_who_may_do_what() {
+    let state = guarded_state(Some(ADMIN_TOKEN), true);
+    let address = start(&state).await;
+    let ask = |line, token| {
+        let field = format!("authorization: Bearer {token}");
+        async move { send(address, line, &[LOCAL_HOST, &field], "").await }
+    };
+    assert_eq!(ask(SHOW, ADMIN_TOKEN).await.status, 200);
+    assert_eq!(ask(SHOW, "of-reader").await.status, 200);
+    let denied = ask(REGENERATE, "of-reader").await;
+    assert_eq!(denied.status, 403);
+    let words = r#""reader\" may not: it needs the verb update on inferenceendpoints/keys"#;
+    assert!(denied.body.contains(words), "{}", denied.body);
+    let denied = ask(TOKEN, "of-reader").await;
+    assert!(denied.body.contains("the verb create on inferenceendpoints/token"), "{}", denied.body);
+    assert_eq!(ask(SHOW, "of-nobody").await.status, 401);
+    let away = ask(SHOW, "of-nobody-now").await;
+    assert_eq!(away.status, 503);
+    assert!(away.head.contains("retry-after: "), "{}", away.head);
+    // Nobody learns which endpoints there are without being let in first.
+    let other = "GET /api/v1/endpoints/other/keys";
+    assert_eq!(ask(other, "of-nobody").await.status, 401);
+    assert_eq!(ask(other, ADMIN_TOKEN).await.status, 404);
+}
+
+#[tokio::test]
+async fn a_post_takes_no_fields_and_no_form() {
+    let state = sample_state();
+    let address = start(&state).await;
+    let json = "content-type: application/json";
+    let post = |fields: Vec<String>, body: String| async move {
+        let fields: Vec<&str> = fields.iter().map(String::as_str).collect();
+        send(address, REGENERATE, &fields, &body).await.status
+    };
+    let with = |kind: &str, body: &str| {
+        let fields =
+            vec![LOCAL_HOST.to_owned(), kind.to_owned(), format!("content-length: {}", body.len())];
+        post(fields, body.to_owned())
+    };
+    assert_eq!(with(json, "{}").await, 200);
+    assert_eq!(with("content-type: application/json; charset=utf-8", " { } ").await, 200);
+    assert_eq!(with("content-type: text/plain", "{}").await, 415);
+    assert_eq!(with("content-type: application/x-www-form-urlencoded", "a=b").await, 415);
+    assert_eq!(with("x-none: 1", "{}").await, 415);
+    assert_eq!(with(json, r#"{"key": "secondary"}"#).await, 400);
+    assert_eq!(with(json, "[]").await, 400);
+    assert_eq!(with(json, "{").await, 400);
+    let at = format!("{}{{}}", " ".repeat(BODY_BYTES_MAX - 2));
+    assert_eq!(with(json, &at).await, 200);
+    assert_eq!(with(json, &format!(" {at}")).await, 413);
+    let chunked =
+        vec![LOCAL_HOST.to_owned(), json.to_owned(), "transfer-encoding: chunked".to_owned()];
+    assert_eq!(post(chunked, "2\r\n{}\r\n0\r\n\r\n".to_owned()).await, 200);
+    assert_eq!(
+        send(address, "POST /api/v1/endpoints/demo/keys/third/regenerate", &[LOCAL_HOST], "")
+            .await
+            .status,
+        404
+    );
+    let keys = send(address, SHOW, &[LOCAL_HOST], "").await.json();
+    assert_eq!(keys["primaryKey"], "primary-4", "four were good");
+    assert_eq!(keys["secondaryKey"], "secondary-0");
 }

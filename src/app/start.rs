@@ -13,6 +13,7 @@ use super::{
     credentials::Credentials,
     ending::{Running, StopSignals, end_early},
     https, memory,
+    own_tokens::OwnTokens,
     source::Source,
     view::{Rooms, router_name, started},
 };
@@ -53,6 +54,7 @@ struct Parts {
     registry: Arc<Registry>,
     proxy: Arc<Proxy>,
     issuers: Arc<Issuers>,
+    own_tokens: Arc<OwnTokens>,
     catalog: watch::Sender<Arc<Catalog>>,
     signals: mpsc::Receiver<Signal>,
     /// Filled once the platform has started, which needs the registry first.
@@ -125,7 +127,8 @@ impl Parts {
         let guard = Arc::new(Guard::new(config.admin_open && config.admin.ip().is_loopback()));
         admin_token::keep(&lifecycle, &guard, config.admin_token.as_ref(), &metrics)?;
         let registry = Registry::new(sink, Arc::new(AllHere));
-        let issuers = Issuers::new(None, SystemTime::now);
+        let own_tokens = OwnTokens::new(config);
+        let issuers = Issuers::new(Some(Arc::clone(&own_tokens) as _), SystemTime::now);
         let proxy = Proxy::new(
             config.proxy.clone(),
             lifecycle.clone(),
@@ -142,6 +145,7 @@ impl Parts {
             registry,
             proxy,
             issuers,
+            own_tokens,
             catalog: watch::Sender::new(Arc::default()),
             signals,
             platform,
@@ -201,6 +205,7 @@ impl Parts {
         };
         let ring =
             Ring::start(&self.lifecycle, config.ring.clone(), begun.vault, SystemTime::now).await;
+        self.own_tokens.begin(&ring);
         let credentials = Credentials {
             catalog: catalog.clone(),
             keys: begun.keys,

@@ -28,6 +28,8 @@ PROGRAM = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", chart.ROOT / "target")
 WITHOUT = f"{PROGRAM} is not built (cargo test does it)"
 # Anything that is waited for takes 5 s at most on two idle cores; CI's are not idle.
 WAIT_LIMIT_S = 60
+# The admin token of the routers of the tests.
+ADMIN_TOKEN = "the-admin-token-of-the-tests"
 # SIGTERM to the end: nothing runs any more by then.
 END_LIMIT_S = 30
 # How often things are looked at that are waited for.
@@ -199,7 +201,11 @@ class Router:
             for one in container["env"]
         }
         # A pod finds its service account by itself; a process is told where the token is.
-        given = {"MODELWAY_KUBECONFIG": str(kubeconfig), "MODELWAY_ADDRESS": "127.0.0.1"}
+        given = {
+            "MODELWAY_KUBECONFIG": str(kubeconfig),
+            "MODELWAY_ADDRESS": "127.0.0.1",
+            "MODELWAY_ADMIN_TOKEN": ADMIN_TOKEN,
+        }
         ports = {"MODELWAY_PORT": str(self.port), "MODELWAY_ADMIN_PORT": str(self.admin_port)}
         clean = {k: v for k, v in os.environ.items() if k not in ("KUBECONFIG", "MODELWAY_LOG")}
         self.path = pathlib.Path(folder) / "router.log"
@@ -214,9 +220,13 @@ class Router:
     def log(self):
         return self.path.read_text(encoding="utf-8")
 
-    def ask(self, path, body=None, **headers):
+    def ask_admin(self, path, token=None):
+        """The same of the admin port, with the admin token or another one."""
+        return self.ask(path, port=self.admin_port, Authorization=f"Bearer {token or ADMIN_TOKEN}")
+
+    def ask(self, path, body=None, port=None, **headers):
         """Status and text of an answer; status 0 when there is none."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=WAIT_LIMIT_S)
+        connection = http.client.HTTPConnection("127.0.0.1", port or self.port, timeout=WAIT_LIMIT_S)
         with contextlib.closing(connection):
             try:
                 connection.request("POST", path, body, headers)

@@ -261,6 +261,9 @@ class Values(unittest.TestCase):
             "publicUrl": "https://models.example.com/x",
             "accessLog": False,
             "leaseName": "scoring",
+            "keyGrace": "10m",
+            "tokens": {"signingSecret": "scoring-tokens", "issuer": "https://models.example.com"},
+            "admin": {"tokenSecret": "scoring-admin"},
             "drain": {"preStopSeconds": 7, "delaySeconds": 8, "timeoutSeconds": 90},
             "extraArgs": ["--workers=2"],
         }
@@ -275,6 +278,10 @@ class Values(unittest.TestCase):
                 "--lease-name=scoring",
                 "--router-selector=app.kubernetes.io/name=modelway,"
                 "app.kubernetes.io/instance=modelway,app.kubernetes.io/component=router",
+                "--signing-secret=scoring-tokens",
+                "--token-issuer=https://models.example.com",
+                "--key-grace=10m",
+                "--admin-token-file=/etc/modelway/admin/token",
                 "--access-log=off",
                 "--public-url=https://models.example.com/x",
                 "--drain-delay=8s",
@@ -282,6 +289,10 @@ class Values(unittest.TestCase):
                 "--workers=2",
             ],
         )
+        [volume] = pod["volumes"]
+        self.assertEqual(volume["secret"]["secretName"], "scoring-admin")
+        [mount] = pod["containers"][0]["volumeMounts"]
+        self.assertEqual((mount["name"], mount["readOnly"]), (volume["name"], True))
         self.assertEqual(pod["terminationGracePeriodSeconds"], 7 + 8 + 90 + 10)
         self.assertEqual(
             pod["containers"][0]["lifecycle"], {"preStop": {"sleep": {"seconds": 7}}}

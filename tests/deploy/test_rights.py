@@ -19,7 +19,14 @@ ENDPOINT_RIGHTS = {
     ("autoscaling", "horizontalpodautoscalers"): {"list", "watch"},
     ("events.k8s.io", "events"): {"create", "patch"},
 }
-SECRET_RIGHTS = {("", "secrets"): {"get", "watch", "create"}}
+SECRET_RIGHTS = {("", "secrets"): {"get", "watch", "create", "patch"}}
+# Of callers of the admin port: only where the router has rights in the cluster as a whole.
+REVIEW_RIGHTS = {
+    ("authentication.k8s.io", "tokenreviews"): {"create"},
+    ("authorization.k8s.io", "subjectaccessreviews"): {"create"},
+}
+# In its own namespace without a condition on the name.
+OWN_RIGHTS = {("coordination.k8s.io", "leases"): {"create"}, ("", "secrets"): {"create"}}
 LEASES = ("coordination.k8s.io", "leases")
 NEVER = {
     ("", "pods/exec"),
@@ -51,30 +58,41 @@ def named(found):
 class Rights(unittest.TestCase):
     def test_all_namespaces_are_served_without_a_secret_of_them(self):
         found = rights()
-        self.assertEqual(table(found, None), ENDPOINT_RIGHTS)
-        own = {LEASES: {"create"}, **SECRET_RIGHTS}
+        self.assertEqual(table(found, None), {**ENDPOINT_RIGHTS, **REVIEW_RIGHTS})
+        own = {**OWN_RIGHTS, **SECRET_RIGHTS}
         self.assertEqual(table(found, "modelway"), own)
         self.assertEqual({right.namespace for right in found}, {None, "modelway"})
 
     def test_the_lease_is_one_by_name(self):
         for values, lease in (({}, "modelway"), ({"leaseName": "scoring"}, "scoring")):
+            leases = {right for right in named(rights(values)) if right[2] == "leases"}
             self.assertEqual(
-                named(rights(values)),
-                {(verb, *LEASES, "modelway", (lease,)) for verb in ("get", "update")},
+                leases, {(verb, *LEASES, "modelway", (lease,)) for verb in ("get", "update")}
             )
+
+    def test_the_signing_keys_are_one_secret_by_name(self):
+        default = "modelway-signing-keys"
+        for values, name in (({}, default), ({"tokens": {"signingSecret": "mine"}}, "mine")):
+            secrets = {right for right in named(rights(values)) if right[2] == "secrets"}
+            verbs = ("get", "watch", "patch")
+            self.assertEqual(secrets, {(verb, "", "secrets", "modelway", (name,)) for verb in verbs})
+
+    def test_callers_are_looked_up_only_where_that_is_asked_for(self):
+        found = rights({"admin": {"kubernetesAuth": False}})
+        self.assertEqual(table(found, None), ENDPOINT_RIGHTS)
 
     def test_secrets_are_read_only_where_that_is_asked_for(self):
         found = rights({"secretNamespaces": ["models", "more"]})
         self.assertEqual(table(found, "models"), SECRET_RIGHTS)
         self.assertEqual(table(found, "more"), SECRET_RIGHTS)
-        self.assertEqual(table(found, "modelway"), {LEASES: {"create"}})
+        self.assertEqual(table(found, "modelway"), OWN_RIGHTS)
 
     def test_secrets_can_be_limited_to_names(self):
         found = rights({"secretNames": ["demo-keys"], "secretNamespaces": ["models"]})
         self.assertEqual(table(found, "models"), {})
         self.assertEqual(
-            {right for right in named(found) if right[2] == "secrets"},
-            {(verb, "", "secrets", "models", ("demo-keys",)) for verb in ("get", "watch")},
+            {right for right in named(found) if right[2:4] == ("secrets", "models")},
+            {(verb, "", "secrets", "models", ("demo-keys",)) for verb in ("get", "watch", "patch")},
         )
 
     def test_listed_namespaces_need_no_right_in_the_cluster(self):
@@ -84,14 +102,14 @@ class Rights(unittest.TestCase):
         for namespace in ("models", "more"):
             self.assertEqual(table(found, namespace), {**ENDPOINT_RIGHTS, **SECRET_RIGHTS})
         self.assertEqual(
-            table(found, "modelway"), {LEASES: {"create"}, ("", "pods"): {"list", "watch"}}
+            table(found, "modelway"), {**OWN_RIGHTS, ("", "pods"): {"list", "watch"}}
         )
         kinds = {one["kind"] for one in chart.objects(values)}
         self.assertEqual(kinds & {"ClusterRole", "ClusterRoleBinding"}, set())
 
     def test_an_own_namespace_that_is_watched_is_not_granted_twice(self):
         found = rights({"watchNamespaces": ["modelway"]})
-        expected = {**ENDPOINT_RIGHTS, **SECRET_RIGHTS, LEASES: {"create"}}
+        expected = {**ENDPOINT_RIGHTS, **OWN_RIGHTS, **SECRET_RIGHTS}
         self.assertEqual(table(found, "modelway"), expected)
         self.assertEqual({right.namespace for right in found}, {"modelway"})
 
@@ -110,7 +128,7 @@ class Rights(unittest.TestCase):
                     pairs = itertools.product(rule["apiGroups"], rule["resources"])
                     self.assertFalse(NEVER & set(pairs), rule)
                     if "secrets" in rule["resources"]:
-                        self.assertFalse({"list", "update", "patch", "delete"} & set(rule["verbs"]))
+                        self.assertFalse({"list", "update", "delete", "deletecollection"} & set(rule["verbs"]))
 
     def test_no_binding_gives_secrets_in_all_namespaces(self):
         for values in ({}, {"secretNamespaces": ["models"]}):
@@ -150,7 +168,7 @@ class Rights(unittest.TestCase):
 
     def test_the_page_about_rights_has_them_all(self):
         page = (chart.ROOT / "docs" / "rbac.md").read_text()
-        for (group, resource), verbs in {**ENDPOINT_RIGHTS, **SECRET_RIGHTS}.items():
+        for (group, resource), verbs in {**ENDPOINT_RIGHTS, **REVIEW_RIGHTS, **SECRET_RIGHTS}.items():
             name = f"{resource}.{group}" if group else resource
             row = next((line for line in page.splitlines() if f"| `{name}` |" in line), "")
             for verb in verbs:

@@ -1,5 +1,6 @@
 """The router lives with exactly the chart's rights: nothing is forbidden, and no right is spare."""
 
+import base64
 import json
 import tempfile
 import threading
@@ -93,6 +94,8 @@ class Life(OnTheApiServer):
         self.addCleanup(self.router.stop)
         try:
             self.scores()
+            self.replaces_a_key(may_ask_the_cluster="watchNamespaces" not in values)
+            self.rotates_its_signing_keys(own)
             self.scales_up()
             self.scales_down()
             self.changes_its_default()
@@ -121,6 +124,30 @@ class Life(OnTheApiServer):
         self.headers = {"Authorization": f"Bearer {self.server.kubectl(*key, '-o', form)}"}
         code, said = self.router.ask(SCORE, "{}", **self.headers)
         self.assertEqual(code, 200, said)
+
+    def replaces_a_key(self, may_ask_the_cluster):
+        path = f"/api/v1/endpoints/{ENDPOINT}/keys/secondary/regenerate"
+        code, said = self.router.ask_admin(path)
+        self.assertEqual(code, 200, said)
+        if may_ask_the_cluster:
+            # Somebody whom the cluster knows, and who may nothing: the router has asked for both.
+            nobody = self.server.kubectl("create", "token", "default", "-n", self.models).strip()
+            code, said = self.router.ask_admin(path, nobody)
+            self.assertEqual(code, 403, said)
+
+    def rotates_its_signing_keys(self, own):
+        """A month passes for the keys that tokens are signed with."""
+        path = f"/api/v1/namespaces/{own}/secrets/{chart.RELEASE}-signing-keys"
+
+        def keys():
+            data = self.api.get(path).get("data", {})
+            return json.loads(base64.b64decode(data.get("keys.json", "")) or "{}").get("keys", [])
+
+        router.until("signing keys are made", lambda: len(keys()) == 1)
+        [key] = keys()
+        text = json.dumps({"keys": [{**key, "made": "2020-01-01T00:00:00Z"}]})
+        self.api.call("PATCH", path, {"data": {"keys.json": base64.b64encode(text.encode()).decode()}})
+        router.until("a second one is made", lambda: len(keys()) == 2)
 
     def replicas(self, plural):
         name = {"deployments": "blue", "statefulsets": "green"}[plural]

@@ -1,5 +1,5 @@
-//! Trust from outside: a router, issuers of tokens over real TLS, and clients with all kinds of
-//! credentials.
+//! Who may call, and who may say so: a router, its keys, tokens and admin port, issuers of tokens over
+//! real TLS, and clients with all kinds of credentials.
 #![expect(
     clippy::indexing_slicing,
     clippy::panic,
@@ -9,7 +9,11 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod admin;
 mod fetching;
 mod idp;
 mod issuers;
+mod keys;
+mod own_tokens;
 mod signer;
+mod world;

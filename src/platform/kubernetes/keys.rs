@@ -327,3 +327,7 @@ async fn create(
         result => result.map(|_| ()),
     }
 }
+
+#[cfg(test)]
+#[path = "keys_tests.rs"]
+mod tests;

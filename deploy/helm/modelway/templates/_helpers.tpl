@@ -100,7 +100,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- define "modelway.secretRules" -}}
 - apiGroups: [""]
   resources: [secrets]
-  verbs: [get, watch]
+  # patch: a key that is replaced at the admin port.
+  verbs: [get, watch, patch]
   {{- with .Values.secretNames }}
   resourceNames: {{ toJson . }}
   {{- end }}
@@ -109,6 +110,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   resources: [secrets]
   verbs: [create]
 {{- end }}
+{{- end }}
+
+{{/* The Secret with the keys that tokens are signed with. */}}
+{{- define "modelway.signingSecret" -}}
+{{- .Values.tokens.signingSecret | default (printf "%s-signing-keys" (include "modelway.fullname" .)) }}
 {{- end }}
 
 {{- define "modelway.subjects" -}}

@@ -16,6 +16,7 @@ mod documents;
 mod good;
 mod hostile;
 mod object;
+mod rewrite;
 
 /// A good head of an endpoint, lines 1 to 3.
 const HEAD: &str = "\
