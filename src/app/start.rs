@@ -24,7 +24,7 @@ use crate::{
     domain::{Catalog, CatalogSink, Decision, Signal, SignalSink},
     lifecycle::{Lifecycle, Phase},
     platform::{Orders, Platform},
-    proxy::{Door, Listeners, Proxy, Secure, Workers},
+    proxy::{Door, Listeners, Proxy, Secure, Tls, Workers},
     replica::{AllHere, Registry},
     ring::Ring,
     telemetry::{AccessLog, DecisionLog, Metrics, watch_panics},
@@ -163,9 +163,7 @@ impl Parts {
         let Sockets { plain, secure, admin: admin_listener } = sockets;
         let data_address = plain.address();
         let tls = secure.as_ref().map(|secure| Arc::clone(&secure.tls));
-        if let Some(tls) = &tls {
-            https::follow(&self.lifecycle, tls);
-        }
+        self.follow_certificates(tls.as_ref());
         self.keep_issuers(config)?;
         let catalog = self.catalog.subscribe();
         let sink = self.catalog_sink();
@@ -230,6 +228,12 @@ impl Parts {
             access_log: self.access_log,
             catalog,
         })
+    }
+
+    fn follow_certificates(&self, tls: Option<&Arc<Tls>>) {
+        if let Some(tls) = tls {
+            https::follow(&self.lifecycle, tls);
+        }
     }
 
     /// Before the platform begins, so that keys are on their way when the first catalog is.

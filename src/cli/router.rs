@@ -220,13 +220,7 @@ fn config(
             "endpoints come from files or from a cluster: use -f or --kubernetes, not both"
         );
     }
-    let signing_keys = args.signing_keys.or(file.signing_keys);
-    if signing_keys.is_some() && kubernetes.is_some() {
-        anyhow::bail!(
-            "signing keys of a router in a cluster are in a Secret: name it with --signing-secret, \
-             not a file"
-        );
-    }
+    let signing_keys = signing_file(args.signing_keys.or(file.signing_keys), kubernetes.is_some())?;
     let duration = |text: Option<DurationText>| text.map(|DurationText(duration)| duration);
     let ring = ring_settings(
         args.token_issuer.or(file.token_issuer),
@@ -269,6 +263,16 @@ fn config(
         access_log: access_log.unwrap_or(defaults.access_log).then_some(log_format),
         replica_output: replica_output(output.as_deref().unwrap_or("prefixed"))?,
     })
+}
+
+fn signing_file(file: Option<PathBuf>, in_cluster: bool) -> anyhow::Result<Option<PathBuf>> {
+    if file.is_some() && in_cluster {
+        anyhow::bail!(
+            "signing keys of a router in a cluster are in a Secret: name it with --signing-secret, \
+             not a file"
+        );
+    }
+    Ok(file)
 }
 
 fn ring_settings(

@@ -34,7 +34,7 @@ pub(crate) struct Failures {
     beyond: DashMap<AddressKey, Instant>,
     /// How many those are, to be asked with every request.
     beyond_count: AtomicUsize,
-    failures: AtomicUsize,
+    tries: AtomicUsize,
     /// Whether no more addresses can be remembered.
     is_full: AtomicBool,
     addresses_max: usize,
@@ -58,7 +58,7 @@ impl Failures {
             clock: DefaultClock::default(),
             beyond: DashMap::new(),
             beyond_count: AtomicUsize::new(0),
-            failures: AtomicUsize::new(0),
+            tries: AtomicUsize::new(0),
             is_full: AtomicBool::new(false),
             addresses_max,
         }
@@ -68,11 +68,11 @@ impl Failures {
     /// try again after this time.
     pub(super) fn note(&self, address: IpAddr) -> Option<Duration> {
         let key = AddressKey::of(address);
-        let failures = self.failures.fetch_add(1, Ordering::Relaxed);
-        if failures.is_multiple_of(FORGET_EVERY) {
+        let tries = self.tries.fetch_add(1, Ordering::Relaxed);
+        if tries.is_multiple_of(FORGET_EVERY) {
             self.forget();
         }
-        if failures.is_multiple_of(COUNT_EVERY) {
+        if tries.is_multiple_of(COUNT_EVERY) {
             self.is_full.store(self.limiter.len() >= self.addresses_max, Ordering::Relaxed);
         }
         let full = self.is_full.load(Ordering::Relaxed);
@@ -153,12 +153,12 @@ mod tests {
             per_second: NonZeroU32::new(1_000_000).unwrap(),
         };
         let failures = Failures::new(fast);
-        for number in 0..(FORGET_EVERY * 4) as u32 {
+        for number in 0..u32::try_from(FORGET_EVERY * 4).unwrap() {
             failures.note(ip(number));
         }
         failures.forget();
         let until = Instant::now() + Duration::from_secs(10);
-        while failures.limiter.len() > 0 && Instant::now() < until {
+        while !failures.limiter.is_empty() && Instant::now() < until {
             std::thread::yield_now();
             failures.forget();
         }

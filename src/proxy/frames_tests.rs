@@ -36,9 +36,9 @@ fn begun() -> Frames {
 }
 
 /// How many of these the connection takes, at most so many.
-fn taken(frames: &mut Frames, most: usize, mut bytes: impl FnMut(u32) -> Vec<u8>) -> usize {
+fn taken(frames: &mut Frames, most: usize, bytes: impl FnMut(u32) -> Vec<u8>) -> usize {
     let streams = (1..).step_by(2).take(most);
-    streams.map(|stream| bytes(stream)).take_while(|b| frames.follow(b).is_ok()).count()
+    streams.map(bytes).take_while(|b| frames.follow(b).is_ok()).count()
 }
 
 #[tokio::test(start_paused = true)]

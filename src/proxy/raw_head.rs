@@ -307,7 +307,7 @@ mod tests {
 
     /// Where the line begins whose LF is at `end`.
     fn begin_of_line(text: &str, end: usize) -> usize {
-        let before = &text[..end];
+        let before = text.get(..end).unwrap();
         before.rfind("\r\n").map_or(0, |at| at + 2)
     }
 

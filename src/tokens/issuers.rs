@@ -70,7 +70,7 @@ impl Issuers {
             tokio::select! {
                 () = self.changed.notified() => {}
                 () = lifecycle.reached(Phase::Stopped) => return,
-                Some(ended) = tasks.set.join_next() => tasks.note(&ended),
+                Some(ended) = tasks.set.join_next() => note(&ended),
             }
         }
     }
@@ -151,13 +151,13 @@ impl Tasks {
             }
         }
     }
+}
 
-    fn note(&self, ended: &Result<(), tokio::task::JoinError>) {
-        if let Err(error) = ended
-            && error.is_panic()
-        {
-            tracing::error!(%error, "the task that keeps an issuer's keys panicked");
-        }
+fn note(ended: &Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        tracing::error!(%error, "the task that keeps an issuer's keys panicked");
     }
 }
 

@@ -274,10 +274,10 @@ async fn ten_thousand_unknown_keys_cause_a_fetch_in_thirty_seconds_at_most() {
         sleep(Duration::from_secs(2)).await;
     }
     let took = begun.elapsed();
-    let allowed = took.as_secs_f64() / ASK_PAUSE.as_secs_f64() + 1.0;
+    let allowed = took.as_secs() / ASK_PAUSE.as_secs() + 2;
     let asked = script.fetches() - before;
     println!("10000 unknown keys in {took:?}: {asked} fetches, {waited_in_all:?} waited in all");
-    assert!(asked >= 2 && asked as f64 <= allowed + 1.0, "{asked} fetches in {took:?}");
+    assert!(asked >= 2 && asked as u64 <= allowed, "{asked} fetches in {took:?}");
     world.end().await;
 }
 
@@ -392,7 +392,7 @@ async fn there_is_a_limit_to_issuers_and_those_that_are_there_stay() {
 struct Ring(Mutex<Arc<Keys>>);
 
 impl OwnKeys for Ring {
-    fn issuer(&self) -> &str {
+    fn issuer(&self) -> &'static str {
         "modelway"
     }
 

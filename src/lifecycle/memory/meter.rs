@@ -183,7 +183,7 @@ mod tests {
         version_2(&pod.join("router"), "max\n", own + 9 * MIB, &stat(own));
         group(mount.path(), &[("memory.stat", String::new())]);
         let meter = Meter::of_cgroups("0::/pods/one/router\n", mount.path()).unwrap();
-        let Kind::Cgroups(folders, _) = &meter.0 else { unreachable!() };
+        let Kind::Cgroups(folders, _) = &meter.0 else { panic!("no cgroup") };
         assert_eq!(folders.len(), 2, "the root has no limit: {folders:?}");
         let reading = meter.read().unwrap().unwrap();
         // The test itself grows between the two looks.

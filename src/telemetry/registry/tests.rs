@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::{
-    domain::{Direction, Reason},
-    telemetry::{RetryCause, metrics::ALL},
+    domain::{Direction, IssuerStatus, Reason},
+    telemetry::{FetchOutcome, RetryCause, metrics::ALL},
 };
 
 fn key(endpoint: &str, version: &str) -> VersionKey {
@@ -80,6 +80,15 @@ fn exercise(metrics: &Metrics, key: &VersionKey) {
     let gauges =
         VersionGauges { busy: 3, wanted: 4, utilization: Some(2.5), ..VersionGauges::default() };
     metrics.set_version(key, gauges);
+    let issuer = IssuerStatus {
+        issuer: "https://login.example".to_owned(),
+        jwks_uri: None,
+        keys: 2,
+        age: Some(Duration::from_secs(1)),
+        fault: None,
+    };
+    metrics.set_issuers(&[issuer]);
+    metrics.issuer_fetch("https://login.example", FetchOutcome::Ok);
 }
 
 #[test]

@@ -403,16 +403,33 @@ fn texts_are_checked_against_their_grammar() {
     ]);
 }
 
+/// One bad field of an issuer: the document, the field, and words of the problem.
+type BadIssuer = (String, &'static str, &'static str);
+
+fn issuer(fields: &str) -> String {
+    in_spec(&format!("auth:\n  mode: Token\n  token:\n    issuers:\n    - {{{fields}}}"))
+}
+
+const GOOD_ISSUER: &str = "issuer: https://a.example, audiences: [b]";
+
+fn with_field(field: &str) -> String {
+    issuer(&format!("{GOOD_ISSUER}, {field}"))
+}
+
+fn refuses(cases: &[BadIssuer]) {
+    for (text, path, words) in cases {
+        let problems = problems(&[text]);
+        let [problem] = problems.as_slice() else { panic!("{text}: {problems:#?}") };
+        let path = format!("spec.auth.token.issuers[0].{path}");
+        assert!(problem.contains(&path) && problem.contains(words), "{text}: {problem}");
+    }
+}
+
 #[test]
-fn issuers_are_checked() {
-    let good = "issuer: https://a.example, audiences: [b]";
-    let issuer = |fields: &str| {
-        in_spec(&format!("auth:\n  mode: Token\n  token:\n    issuers:\n    - {{{fields}}}"))
-    };
-    let with = |field: &str| issuer(&format!("{good}, {field}"));
-    let keys_at = |uri: &str| with(&format!("jwksUri: \"{uri}\""));
-    let (uri, algorithm) = ("jwksUri", "algorithms[0]");
-    let cases = [
+fn where_the_keys_of_an_issuer_are_is_checked() {
+    let keys_at = |uri: &str| with_field(&format!("jwksUri: \"{uri}\""));
+    let uri = "jwksUri";
+    refuses(&[
         (
             keys_at("http://a.example/k"),
             uri,
@@ -430,6 +447,13 @@ fn issuers_are_checked() {
         (keys_at("https://ä.example/k"), uri, "is not a URI"),
         (keys_at("https://a.example/a b"), uri, "is not a URI"),
         (keys_at(""), uri, "is not a URI"),
+    ]);
+}
+
+#[test]
+fn issuers_are_checked() {
+    let algorithm = "algorithms[0]";
+    refuses(&[
         (
             issuer("issuer: accounts.example, audiences: [b]"),
             "issuer",
@@ -456,42 +480,38 @@ fn issuers_are_checked() {
             "holds no audience; name what",
         ),
         (issuer("issuer: https://a.example, audiences: [\"\"]"), "audiences[0]", "is empty"),
-        (with("algorithms: []"), "algorithms", "holds no algorithm; use `EdDSA`, `ES256`"),
+        (with_field("algorithms: []"), "algorithms", "holds no algorithm; use `EdDSA`, `ES256`"),
         (
-            with("algorithms: [none]"),
+            with_field("algorithms: [none]"),
             algorithm,
             "`none` is no signature: anybody could make such a token; use `EdDSA`",
         ),
-        (with("algorithms: [NONE]"), algorithm, "is no signature"),
-        (with("algorithms: [HS256]"), algorithm, "`HS256` is a shared secret"),
+        (with_field("algorithms: [NONE]"), algorithm, "is no signature"),
+        (with_field("algorithms: [HS256]"), algorithm, "`HS256` is a shared secret"),
         (
-            with("algorithms: [rs256]"),
+            with_field("algorithms: [rs256]"),
             algorithm,
             "`rs256` is not known; use `EdDSA`, `ES256`, `ES384`, `PS256`",
         ),
-        (with("algorithms: [ES256, ES256]"), "algorithms[1]", "is listed twice"),
-        (with("maxLifetime: 59s"), "maxLifetime", "59s is too short; use 1m to 30days"),
-        (with("maxLifetime: 31d"), "maxLifetime", "is too long"),
+        (with_field("algorithms: [ES256, ES256]"), "algorithms[1]", "is listed twice"),
+        (with_field("maxLifetime: 59s"), "maxLifetime", "59s is too short; use 1m to 30days"),
+        (with_field("maxLifetime: 31d"), "maxLifetime", "is too long"),
         (
-            with("requiredClaims: {iss: x}"),
+            with_field("requiredClaims: {iss: x}"),
             "requiredClaims.iss",
             "is checked in every token anyway",
         ),
-        (with("requiredClaims: {tid: \"\"}"), "requiredClaims.tid", "is empty"),
+        (with_field("requiredClaims: {tid: \"\"}"), "requiredClaims.tid", "is empty"),
         (
-            with("requiredClaims: {\"\": x}"),
-            "requiredClaims.",
+            with_field("requiredClaims: {\"\": x}"),
+            "requiredClaims[\"\"]",
             "the name of a claim has 1 to 256 bytes",
         ),
-        (with("requiredScopes: [a b]"), "requiredScopes[0]", "must be one scope"),
-    ];
-    for (text, path, words) in cases {
-        let problems = problems(&[&text]);
-        let [problem] = problems.as_slice() else { panic!("{text}: {problems:#?}") };
-        let path = format!("spec.auth.token.issuers[0].{path}");
-        assert!(problem.contains(&path) && problem.contains(words), "{text}: {problem}");
-    }
-    let twice = format!("auth: {{mode: Token, token: {{issuers: [{{{good}}}, {{{good}}}]}}}}");
+        (with_field("requiredScopes: [a b]"), "requiredScopes[0]", "must be one scope"),
+    ]);
+    let twice = format!(
+        "auth: {{mode: Token, token: {{issuers: [{{{GOOD_ISSUER}}}, {{{GOOD_ISSUER}}}]}}}}"
+    );
     let problems = problems(&[&in_spec(&twice)]);
     assert!(
         problems[0].contains("issuers[1].issuer: `https://a.example` is listed already"),
