@@ -182,8 +182,7 @@ fn percent_encoded(text: &str) -> String {
 }
 
 /// A whole HTTP/1 answer as bytes, for what hyper refuses or gives up on before there is a request.
-pub(crate) fn raw_answer(error: &ProxyError) -> Vec<u8> {
-    let identity = Identity::of(&HeaderMap::new());
+pub(crate) fn raw_answer(error: &ProxyError, identity: &Identity) -> Vec<u8> {
     let status = error.status(ErrorProfile::Kubernetes);
     let body = problem_body(status, error, false);
     let id = identity.id;

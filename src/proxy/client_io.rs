@@ -28,13 +28,15 @@ use tokio::{
 
 use super::{
     answer::raw_answer,
+    error::ProxyError,
     frames::Frames,
     head,
+    identity::Identity,
     link::Link,
     raw_head::{RawFault, RawHeads, Where},
     settings::Settings,
 };
-use crate::{domain::Reason, net::Alarm, telemetry::ConnectionLimit};
+use crate::{net::Alarm, telemetry::ConnectionLimit};
 
 /// In place of the time since when a connection does what it does: nobody has asked yet. Reading
 /// the clock is left to the first who does, because most requests are over before anyone asks.
@@ -74,7 +76,7 @@ struct Inner {
     /// Whether every byte of every answer has left, so that the next byte written is hyper's own.
     clean: AtomicBool,
     late_head: AtomicBool,
-    refused: Mutex<Option<Reason>>,
+    refused: Mutex<Option<(ProxyError, Identity)>>,
     raw_fault: Mutex<Option<RawFault>>,
 }
 
@@ -204,8 +206,8 @@ impl ClientState {
     }
 
     /// Why hyper's parser refused a request, if it did.
-    pub(crate) fn refused(&self) -> Option<Reason> {
-        *self.0.refused.lock()
+    pub(crate) fn refused(&self) -> Option<(ProxyError, Identity)> {
+        self.0.refused.lock().take()
     }
 }
 
@@ -355,8 +357,9 @@ impl ClientIo {
             Some(b"431") => head::too_large(),
             _ => return false,
         };
-        *self.state.0.refused.lock() = Some(error.reason());
-        self.pending = raw_answer(&error).into();
+        let identity = Identity::fresh();
+        self.pending = raw_answer(&error, &identity).into();
+        *self.state.0.refused.lock() = Some((error, identity));
         true
     }
 

@@ -17,9 +17,12 @@ use super::{
     crowd::Seat,
     error::ProxyError,
     forward::forwarded_for,
+    identity::Identity,
     journey,
     link::Link,
     listener::Door,
+    raw_head::RawFault,
+    record,
     routes::Proxy,
     settings::HEAD_BYTES_MAX,
     tls::{self, Protocol},
@@ -28,7 +31,7 @@ use super::{
 use crate::{
     lifecycle::Phase,
     net::Socket,
-    telemetry::{ConnectionLimit, EndpointMetrics, Metrics, Open},
+    telemetry::{ConnectionLimit, Metrics, Open},
     upstream::LocalExecutor,
 };
 
@@ -157,7 +160,7 @@ async fn serve_http1(worker: Rc<Worker>, link: Link, prefix: Bytes) {
     let settings = &worker.proxy.settings;
     let io = ClientIo::new(link.clone(), state.clone(), prefix, settings);
     let lifecycle = worker.proxy.lifecycle.clone();
-    let unrouted = Arc::clone(&worker.proxy.unrouted);
+    let proxy = Arc::clone(&worker.proxy);
     let client = Client::new(worker, &link, state.clone());
     let connection = http1::Builder::new()
         .half_close(true)
@@ -180,7 +183,7 @@ async fn serve_http1(worker: Rc<Worker>, link: Link, prefix: Bytes) {
         }
     }
     count_end(&state, &metrics);
-    last_words(&state, &link, &unrouted);
+    last_words(&state, &link, &proxy);
     // After an upgrade the bytes are the tunnel's.
     if state.is_other() {
         return;
@@ -195,22 +198,26 @@ async fn serve_http1(worker: Rc<Worker>, link: Link, prefix: Bytes) {
     }
 }
 
-/// Says why a connection ends, where hyper could not.
-fn last_words(state: &ClientState, link: &Link, unrouted: &EndpointMetrics) {
+/// Says why a connection ends, where hyper could not, and gives account of what hyper has said.
+fn last_words(state: &ClientState, link: &Link, proxy: &Proxy) {
     let error = if state.head_was_late() {
-        ProxyError::ClientTimeout("the head was not complete in time")
-    } else if let Some(fault) = state.raw_fault() {
-        fault.error()
-    } else if let Some(reason) = state.refused() {
-        unrouted.rejected(reason);
-        return;
+        Some(ProxyError::ClientTimeout("the head was not complete in time"))
     } else {
-        return;
+        state.raw_fault().map(RawFault::error)
     };
-    unrouted.rejected(error.reason());
-    link.write_now(&raw_answer(&error));
-    link.say_end();
-    link.socket().shutdown_write();
+    let said = match error {
+        Some(error) => {
+            let identity = Identity::fresh();
+            link.write_now(&raw_answer(&error, &identity));
+            link.say_end();
+            link.socket().shutdown_write();
+            Some((error, identity))
+        }
+        None => state.refused(),
+    };
+    if let Some((error, identity)) = said {
+        record::tell_unread(proxy, &error, &identity);
+    }
 }
 
 async fn serve_http2(worker: Rc<Worker>, link: Link, prefix: Bytes) {

@@ -39,6 +39,11 @@ impl Identity {
         Self { id, value, client: client_id(headers) }
     }
 
+    /// A fresh id, where there is no request to take anything from.
+    pub(crate) fn fresh() -> Self {
+        Self::of(&HeaderMap::new())
+    }
+
     /// Writes the ids over whatever is there.
     pub(crate) fn stamp(&self, headers: &mut HeaderMap) {
         headers.insert(X_REQUEST_ID, self.value.clone());

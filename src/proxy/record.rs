@@ -9,18 +9,22 @@ use std::{
 use http::{Method, Version, header, request::Parts};
 
 use super::{
+    error::ProxyError,
     identity::Identity,
-    routes::{LiveEndpoint, LiveVersion},
+    routes::{LiveEndpoint, LiveVersion, Proxy},
     upload::UploadState,
     worker::Worker,
 };
 use crate::{
     auth::Caller,
-    domain::{AuthMode, Reason},
+    domain::{AuthMode, ErrorProfile, Reason},
     lifecycle::RequestGuard,
     replica::Target,
     telemetry::{AccessRecord, PATH_CHARS_MAX, USER_AGENT_CHARS_MAX, bounded},
 };
+
+/// Stands for the method and the path of a head that nobody has read.
+const UNREAD: &str = "-";
 
 /// The account of one request.
 #[derive(Debug)]
@@ -47,6 +51,36 @@ pub(crate) struct Record {
     pub(crate) response_bytes: u64,
     details: Option<Box<Details>>,
     _in_progress: RequestGuard,
+}
+
+/// Tells of a head that was refused before there was a request: nobody has read its method and path.
+pub(crate) fn tell_unread(proxy: &Proxy, error: &ProxyError, identity: &Identity) {
+    proxy.unrouted.rejected(error.reason());
+    if !proxy.access_log.is_on() {
+        return;
+    }
+    proxy.access_log.write(AccessRecord {
+        time: SystemTime::now(),
+        endpoint: None,
+        version: None,
+        method: Method::from_bytes(UNREAD.as_bytes()).unwrap_or_default(),
+        path: UNREAD.into(),
+        protocol: Version::HTTP_11,
+        response_code: error.status(ErrorProfile::Kubernetes).as_u16(),
+        reason: error.reason(),
+        model_status: None,
+        request_bytes: 0,
+        response_bytes: 0,
+        user_agent: None,
+        request_id: identity.id,
+        client_request_id: None,
+        total: Duration::ZERO,
+        request_duration: None,
+        response_duration: None,
+        queue_duration: Duration::ZERO,
+        auth: None,
+        replica: None,
+    });
 }
 
 /// What only the access log wants.

@@ -35,6 +35,7 @@ const SLOW: &[(&str, Scenario)] = &[
     ("body-late", body_stalls_after_the_head_of_the_answer),
     ("head", head_is_late),
     ("head-again", second_head_is_late),
+    ("head-behind", head_behind_is_late),
     ("silence", connection_is_silent),
     ("idle", idle_connection_is_kept),
     ("write", client_refuses_to_read),
@@ -185,6 +186,22 @@ fn second_head_is_late(world: &World) {
     pause(seconds(2));
     let begun = Instant::now();
     wire.send("POST /api");
+    let answer = wire.answer();
+    between(begun, 9, 16);
+    assert_eq!(answer.status, 408);
+}
+
+#[test]
+fn a_head_that_begins_in_the_packet_of_the_request_before_has_ten_seconds_too() {
+    slow("head-behind");
+}
+
+fn head_behind_is_late(world: &World) {
+    let mut wire = Wire::connect(world.router.data);
+    let line = "POST /api/v1/endpoint/plain/score";
+    let begun = Instant::now();
+    wire.send(request(line, "", "abc") + "POST /api");
+    assert_eq!(wire.answer().text(), "3");
     let answer = wire.answer();
     between(begun, 9, 16);
     assert_eq!(answer.status, 408);

@@ -11,6 +11,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod account;
 mod case;
 mod hpack;
 mod http1;

@@ -8,7 +8,7 @@ use tokio_rustls::TlsAcceptor;
 use super::{Secured, Tls};
 use crate::{
     net::{Socket, SocketIo},
-    proxy::{answer::raw_answer, error::ProxyError},
+    proxy::{answer::raw_answer, error::ProxyError, identity::Identity},
     telemetry::{EndpointMetrics, HandshakeResult, Metrics},
 };
 
@@ -69,7 +69,7 @@ pub(crate) async fn handshake(
                 "this port speaks HTTPS; begin the address with https://".into(),
             );
             unrouted.rejected(error.reason());
-            drop(socket.write_now(&raw_answer(&error)));
+            drop(socket.write_now(&raw_answer(&error, &Identity::fresh())));
         }
         // rustls has written its alert.
         _ => {}
