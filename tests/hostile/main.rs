@@ -13,6 +13,7 @@ mod support;
 
 mod account;
 mod case;
+mod h2spec;
 mod hpack;
 mod http1;
 mod http2;
