@@ -80,7 +80,7 @@ fn memory_near_its_limit_is_answered_step_by_step_and_passes() {
             assert!(uploads.len() < UPLOADS_MAX, "no pressure: {}", line(&world));
             uploads.extend((0..4).map(|_| fill(world.router.data)));
             uploads.iter_mut().for_each(top_up);
-            if share(&world) > 0.6 {
+            if share(&world) > 0.7 {
                 // Not past a step between two looks.
                 pass(Duration::from_millis(300));
             }

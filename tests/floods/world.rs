@@ -77,7 +77,8 @@ impl World {
         let alone = ALONE.lock();
         let (good, bad) = (Replica::start(), Replica::start());
         bad.script("stuck", |_, _| vec![Step::Body, Step::Hangup(Duration::from_secs(60))]);
-        bad.script("unread", |_, _| vec![Step::Hangup(Duration::from_secs(60))]);
+        // An upload that came in whole keeps its request in progress for so long.
+        bad.script("unread", |_, _| vec![Step::Hangup(Duration::from_secs(10))]);
         bad.script("second", |_, _| {
             vec![
                 Step::Body,

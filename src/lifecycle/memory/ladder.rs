@@ -14,9 +14,9 @@ const CALM_PERCENT: u64 = 75;
 const CHANGE_PART: u64 = 64;
 /// After so many looks without a change and without a request (1 s), memory is not held by work.
 const IDLE_LOOKS: u32 = 4;
-/// After so many looks without a change (1 min), refusing has not helped: what holds memory are
-/// streams that may live for hours.
-const STILL_LOOKS: u32 = 240;
+/// After so many looks without a change (20 s), refusing has not helped: what holds memory is the
+/// allocator, beside requests that run long, or streams that may live for hours.
+const STILL_LOOKS: u32 = 80;
 /// Above this nothing is taken for the second reason: so it cannot creep up to the limit.
 const STILL_PERCENT_MAX: u64 = 96;
 
