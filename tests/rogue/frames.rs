@@ -113,9 +113,9 @@ pub(super) fn serve(peer: &mut Peer<'_>, number: usize) {
         if kind == HEADERS {
             let now = peer.shared.now(number);
             if matches!(now.first(), Some(Act::ReadHead)) {
-                acts = Some(now)
+                acts = Some(now);
             } else {
-                open = Some(now)
+                open = Some(now);
             }
         }
         let is_ended = matches!(kind, HEADERS | DATA) && flags & END_STREAM != 0;

@@ -184,7 +184,9 @@ fn half_of_the_replicas_may_be_set_aside_and_never_the_last_one() {
     let yaml = yaml("all", more, &addresses) + &yaml("alone", more, &addresses[..1]);
     let router = Router::start(&yaml, &[]);
     router.await_replicas("only", "ready", 5, Duration::from_secs(20));
-    all.iter().for_each(|one| one.hangs(true));
+    for one in &all {
+        one.hangs(true);
+    }
     let done = AtomicBool::new(false);
     let most = std::thread::scope(|scope| {
         let watch = scope.spawn(|| {
@@ -289,9 +291,10 @@ fn hostile(router: &Router, number: usize) {
             // The last byte just in time for the replica to have no time left.
             let fields = "x-script: slow\r\n";
             let whole = request(&format!("POST {PATH}"), fields, "abc");
-            wire.try_send(&whole[..whole.len() - 1]);
+            let (before, last) = whole.split_at(whole.len() - 1);
+            wire.try_send(before);
             pause(Duration::from_millis(950));
-            wire.try_send(&whole[whole.len() - 1..]);
+            wire.try_send(last);
         }
         _ => {
             wire.try_send(format!("GET {PATH} HTTP/1.1\r\nhost: t\r\nhost: u\r\n\r\n"));
@@ -310,7 +313,9 @@ fn a_thousand_hostile_requests_set_nobody_aside() {
         });
     }
     let calls = [Rogue::start(Speaks::Http2, [].into()), Rogue::start(Speaks::Http2, [].into())];
-    calls.iter().for_each(|rogue| rogue.expect("a call", &[Act::Silence]));
+    for rogue in &calls {
+        rogue.expect("a call", &[Act::Silence]);
+    }
     let more = "maxConcurrentRequestsPerReplica: 50, requestTimeout: 1s";
     let yaml = yaml("calm", more, &replicas.each_ref().map(|replica| replica.address))
         + &yaml("calls", more, &calls.each_ref().map(|rogue| rogue.address));
