@@ -37,13 +37,16 @@ pub(super) fn credential(headers: &HeaderMap) -> Result<Credential<'_>, Refusal>
     })
 }
 
-/// The value behind `Bearer` and at least one space; the scheme in any case (RFC 9110 §11.1).
+/// The value behind `Bearer` and at least one space, and nothing but spaces; the scheme in any case
+/// (RFC 9110 §11.1, §11.4). Space at the end of a field is no part of it under HTTP/1, and a fault
+/// under HTTP/2 (RFC 9113 §8.2.1).
 pub fn bearer_value(field: &[u8]) -> Option<&[u8]> {
     let (scheme, rest) = field.split_at_checked(b"Bearer".len())?;
-    if !scheme.eq_ignore_ascii_case(b"Bearer") || rest.first() != Some(&b' ') {
+    let spaces = rest.iter().take_while(|byte| **byte == b' ').count();
+    if !scheme.eq_ignore_ascii_case(b"Bearer") || spaces == 0 {
         return None;
     }
-    let value = rest.trim_ascii();
+    let (_, value) = rest.split_at(spaces);
     let one_word = !value.is_empty() && value.iter().all(u8::is_ascii_graphic);
     one_word.then_some(value)
 }

@@ -44,6 +44,8 @@ fn the_grammar_of_credentials_is_one_table() {
         (&[("authorization", "Bearerfirst")], Err(Refusal::Malformed)),
         (&[("authorization", "Basic first")], Err(Refusal::Malformed)),
         (&[("authorization", "Bearer first second")], Err(Refusal::Malformed)),
+        (&[("authorization", "Bearer \tfirst")], Err(Refusal::Malformed)),
+        (&[("authorization", "Bearer first ")], Err(Refusal::Malformed)),
         (
             &[("authorization", "Bearer first"), ("authorization", "Bearer first")],
             Err(Refusal::Twice),
