@@ -13,6 +13,8 @@
 //! keys, and every random byte: whoever makes a key or a token brings it.
 
 mod credential;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod key;
 #[cfg(test)]
 mod tests;

@@ -24,6 +24,8 @@ mod exchange;
 mod failures;
 mod forward;
 mod frames;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod grpc;
 mod guard;
 mod head;

@@ -15,6 +15,10 @@
 //! How: lines are looked at in place as they are read, payload is only counted. Where the framing
 //! is not understood here, hyper refuses it, and nothing more is looked at.
 
+#[cfg(any(test, fuzzing))]
+#[path = "raw_head_fuzz.rs"]
+pub(super) mod fuzz;
+
 use super::{
     error::ProxyError,
     head::{malformed, target_too_long},

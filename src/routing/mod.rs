@@ -5,6 +5,8 @@
 //!
 //! Not here: who may call (`auth`), which replica (`replica`).
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod path;
 mod split;
 mod sticky;

@@ -18,6 +18,8 @@ mod decode;
 mod document;
 mod endpoint;
 mod fault;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod grammar;
 pub mod limits;
 mod load;

@@ -1,0 +1,4 @@
+//! The grammar of paths.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| modelway::routing::fuzz::path(data));
