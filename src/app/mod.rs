@@ -8,6 +8,7 @@
 //! has threads of its own. A new catalog goes to the data plane first and to the driver after.
 
 mod admin_token;
+mod cores;
 mod credentials;
 mod edits;
 mod ending;

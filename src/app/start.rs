@@ -9,7 +9,7 @@ use anyhow::Context;
 use tokio::sync::{mpsc, watch};
 
 use super::{
-    admin_token,
+    admin_token, cores,
     credentials::Credentials,
     ending::{Running, StopSignals, end_early},
     https, memory,
@@ -71,6 +71,7 @@ struct Beside {
 
 /// Runs a router until it is asked to stop. `say` gets what a person at a terminal should read.
 pub async fn run(mut config: RouterConfig, say: Say) -> anyhow::Result<()> {
+    cores::forbid();
     bound_connections(&mut config);
     let mut stop = StopSignals::listen().context("cannot listen for signals")?;
     let source = Source::open(&config, &say)?;
