@@ -10,6 +10,7 @@ mod support;
 
 mod addresses;
 mod answers;
+mod canary;
 mod client_faults;
 mod forwarding;
 mod heads;

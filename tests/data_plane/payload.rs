@@ -9,7 +9,9 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
-    support::wire::{Answer, Wire, ask, h2_answer, h2_request, h2_upload, request, with_h2},
+    support::wire::{
+        Answer, Wire, ask, h2_answer, h2_ask, h2_request, h2_upload, request, with_h2,
+    },
     world::{World, world},
 };
 
@@ -223,4 +225,25 @@ fn an_http2_connection_survives_the_refusal_of_an_upload() {
         stream.send_data(Bytes::from_static(b"abc"), true).expect("room");
         assert_eq!(h2_answer(response).await.expect("an answer").text(), "3");
     });
+}
+
+/// hyper sends no body with GET and HEAD unless the head says that one follows.
+#[test]
+fn a_body_of_unknown_length_arrives_whatever_the_method() {
+    let world = world();
+    for method in ["GET", "HEAD", "DELETE", "OPTIONS", "POST"] {
+        let test = format!("unknown-length-{method}");
+        let head = format!("{method} {PATH} HTTP/1.1\r\nhost: t\r\nx-test: {test}\r\n");
+        let mut wire = Wire::connect(world.router.data);
+        wire.send(format!("{head}transfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"));
+        let seen = world.replica("upload").await_seen(&test, |seen| seen.complete);
+        assert_eq!(seen.body, b"abc", "{method}");
+        let test = format!("unknown-length-h2-{method}");
+        let status = with_h2(world.router.data, async |sender| {
+            let request = h2_request(method, PATH, &[("x-test", &test)]);
+            h2_ask(&sender, request, b"abc").await.expect("an answer").status
+        });
+        assert_eq!(status, 200, "{method}");
+        assert_eq!(world.replica("upload").only(&test).body, b"abc", "{method} over HTTP/2");
+    }
 }

@@ -74,6 +74,14 @@ impl Router {
         Self::launch_with_file(process, yaml)
     }
 
+    /// `modelway dev -f FILE` with these further variables.
+    pub(crate) fn start_with(yaml: &str, arguments: &[&str], env: &[(&str, &str)]) -> Self {
+        let mut process = Command::new(binary());
+        process.envs(env.iter().copied());
+        process.args(["dev", "--port", "0", "--admin-port", "0"]).args(arguments);
+        Self::launch_with_file(process, yaml)
+    }
+
     fn run(command: &str, yaml: Option<&str>, arguments: &[&str]) -> Self {
         let mut process = Command::new(binary());
         process.arg(command).args(["--port", "0", "--admin-port", "0"]).args(arguments);
