@@ -63,7 +63,9 @@ pub(in crate::proxy) fn trace(bytes: &[u8]) -> Trace {
         }
         if place != Place::Unknown && heads.place == Place::Unknown {
             let open = trace.messages.last_mut().filter(|message| !message.complete);
-            open.into_iter().for_each(|message| message.unknown = true);
+            if let Some(message) = open {
+                message.unknown = true;
+            }
         }
         let is_behind = heads.place == Place::Head && !heads.seen_line && heads.carry.is_empty();
         if is_behind && let Some(message) = trace.messages.last_mut() {

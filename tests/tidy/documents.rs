@@ -123,6 +123,50 @@ fn ci_runs_the_test_command_that_the_readme_shows() {
     assert_eq!(runs.count(), 1, ".ci/run: one line ends with the README's `{test}`");
 }
 
+/// The page on security has every limit that the page on configuration has, and every flag that sets
+/// one, with the same value. The page on configuration is held to the code beside the settings.
+#[test]
+fn the_page_on_security_shows_every_limit_and_its_flag() {
+    let (configuration, security) =
+        (tree::read("docs/configuration.md"), tree::read("docs/security.md"));
+    let shown: Vec<&str> =
+        section(&security, "## Limits").into_iter().map(|(_, line)| line).collect();
+    let mut violations = Vec::new();
+    let mut count = 0;
+    for (line, row) in section(&configuration, "## Limits without a flag") {
+        let [_, limit, value, ..] = row.split('|').collect::<Vec<_>>()[..] else { continue };
+        if limit.contains("---") || limit.trim() == "limit" {
+            continue;
+        }
+        count += 1;
+        let same = format!("|{limit}|{value}|");
+        if !shown.iter().any(|row| row.starts_with(&same)) {
+            violations.push(format!(
+                "docs/security.md: the limit of docs/configuration.md:{line} is missing or has \
+                 another value; add the row `{same}`"
+            ));
+        }
+    }
+    let ends = ["-max", "-limit", "-timeout", "-burst", "-rate", "-per-address", "-per-connection"];
+    for (line, row) in section(&configuration, "## Flags, variables and the file") {
+        let [_, flag, _, _, default, ..] = row.split('|').collect::<Vec<_>>()[..] else { continue };
+        let flag = quoted(flag).first().and_then(|flag| flag.split(' ').next());
+        let Some(flag) = flag.filter(|flag| ends.iter().any(|end| flag.ends_with(end))) else {
+            continue;
+        };
+        count += 1;
+        let same = format!("|{default}| `{flag}` |");
+        if !shown.iter().any(|row| row.ends_with(&same)) {
+            violations.push(format!(
+                "docs/security.md: the limit of docs/configuration.md:{line} is missing or has \
+                 another value; end a row with `{same}`"
+            ));
+        }
+    }
+    assert!(count > 10, "docs/configuration.md shows {count} limits; has its form changed?");
+    hold(&violations);
+}
+
 /// The lines below a heading, to the next one of the same rank, with their numbers.
 fn section<'text>(text: &'text str, heading: &'text str) -> Vec<(usize, &'text str)> {
     (1..)

@@ -72,7 +72,7 @@ fn meaning(endpoints: &[EndpointSpec]) -> Vec<(String, Vec<[u8; 32]>)> {
 fn rewritten(text: &str) -> String {
     let documents = tree::parse(text).documents;
     let written = documents.iter().filter_map(|root| endpoint(root).or_else(|| secret(root)));
-    written.map(|json| format!("{json}\n---\n")).collect()
+    written.flat_map(|json| [json.to_string(), "\n---\n".to_owned()]).collect()
 }
 
 fn kind(root: &Node) -> Option<&str> {

@@ -136,7 +136,7 @@ pub(super) fn digits(text: &[u8]) -> Result<usize, &'static str> {
 fn field(line: &[u8]) -> Result<(String, Vec<u8>), &'static str> {
     let colon = line.iter().position(|b| *b == b':').ok_or("a field has no colon")?;
     let (name, value) = line.split_at(colon);
-    if name.is_empty() || !name.iter().all(is_token) {
+    if name.is_empty() || !name.iter().copied().all(is_token) {
         return Err("the name of a field is not a token");
     }
     let value = value.get(1..).unwrap_or_default();
@@ -148,8 +148,8 @@ fn field(line: &[u8]) -> Result<(String, Vec<u8>), &'static str> {
 }
 
 /// `tchar` (RFC 9110 §5.6.2).
-fn is_token(byte: &u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte)
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 /// OWS is space and tab only.

@@ -118,7 +118,8 @@ fn check_http2(specs: &[Spec], outcomes: &[client::Outcome], plan: &Plan) {
     for (spec, outcome) in specs.iter().zip(outcomes) {
         let Some((headers, complete)) = &outcome.answer else { continue };
         let is_whole = !spec.reset && spec.framing != SpecFraming::Lie;
-        let echoes: Vec<&[u8]> = headers.get_all("x-echo").iter().map(|v| v.as_bytes()).collect();
+        let echoes: Vec<&[u8]> =
+            headers.get_all("x-echo").iter().map(http::HeaderValue::as_bytes).collect();
         if plan.is_good() && is_whole {
             assert!(complete, "an answer is cut: {spec:?} {headers:?}");
         }

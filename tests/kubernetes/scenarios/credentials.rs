@@ -207,7 +207,9 @@ fn two_routers_accept_each_others_tokens_through_a_rotation() {
     let old: Vec<String> =
         routers.iter().map(|router| until(LIMIT, "a first token", || issue(router))).collect();
     let waited = begun.elapsed();
-    old.iter().for_each(|token| everywhere(token));
+    for token in &old {
+        everywhere(token);
+    }
     assert_eq!(kid(&old[0]), kid(&old[1]));
     // A month later there is a second one. Both accept it, and go on signing with the first.
     age(&stage, document, &[31 * 24 * 3600]);
@@ -226,13 +228,17 @@ fn two_routers_accept_each_others_tokens_through_a_rotation() {
             })
         })
         .collect();
-    new.iter().chain(&old).for_each(|token| everywhere(token));
+    for token in new.iter().chain(&old) {
+        everywhere(token);
+    }
     age(&stage, document, &[40 * 24 * 3600, 9 * 24 * 3600]);
     signing(&stage, 1);
     for router in routers {
         until(LIMIT, "the first key is gone", || (kids(router) == [kid(&new[0])]).then_some(()));
         assert_eq!(score(router, &old[0]), 401);
     }
-    new.iter().for_each(|token| everywhere(token));
+    for token in &new {
+        everywhere(token);
+    }
     stage.tell("signing keys rotated", 12, 0, waited);
 }
