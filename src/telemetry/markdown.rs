@@ -29,8 +29,17 @@ pub fn metrics_markdown() -> String {
         line(&mut page, format_args!("| `{name}` | {kind} | {help} |"));
     }
     page.push_str("\n## Label values\n\n| label | values |\n| --- | --- |\n");
-    for label in ["code", "reason", "state", "direction", "cause", "protocol", "result", "outcome"]
-    {
+    for label in [
+        "code",
+        "reason",
+        "state",
+        "direction",
+        "cause",
+        "protocol",
+        "result",
+        "outcome",
+        "refusal",
+    ] {
         let values: Vec<_> = label_values(label).iter().map(|value| format!("`{value}`")).collect();
         let values = match label {
             "code" => "the status code; `other` where it is not one of 100–599 from the model, \
