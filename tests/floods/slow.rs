@@ -215,7 +215,9 @@ fn keep_slow(address: SocketAddr, count: usize, length: Duration) -> usize {
     // Who is evicted at once would come again and again, which is another attack.
     let mut kinds = KINDS.iter().copied().filter(|kind| kind.limit_s > 0).cycle();
     // All of them are there after a second and a half.
-    let batch = count / 75 + 1;
+    let batch = count / 40 + 1;
+    // Looking at each of them must not take the core that the router needs.
+    let every = Duration::from_micros(30) * u32::try_from(count).expect("not so many");
     let mut slow: Vec<Slow> = Vec::new();
     let mut evicted = 0;
     while begun.elapsed() < length {
@@ -225,7 +227,7 @@ fn keep_slow(address: SocketAddr, count: usize, length: Duration) -> usize {
         let before = slow.len();
         slow.retain_mut(Slow::goes_on);
         evicted += before - slow.len();
-        pass(Duration::from_millis(20));
+        pass(every);
     }
     evicted
 }

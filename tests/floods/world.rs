@@ -48,7 +48,7 @@ fn endpoints(good: &Replica, bad: &Replica, slots: u32) -> String {
             yaml,
             "apiVersion: modelway.dev/v1alpha1\nkind: InferenceEndpoint\n\
              metadata: {{name: {name}}}\nspec:\n  auth: {auth}\n  versions:\n  - {{name: only, \
-             maxConcurrentRequestsPerReplica: {slots}, requestTimeout: 120s, maxQueueLength: 1000, \
+             maxConcurrentRequestsPerReplica: {slots}, requestTimeout: 300s, maxQueueLength: 1000, \
              targetRef: {{kind: Addresses, addresses: [\"{address}\"]}}, probe: {{tcp: {{}}}}}}\n---\n"
         )
         .expect("text");
