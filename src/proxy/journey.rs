@@ -331,14 +331,17 @@ fn refuse_unread(
     mut record: Box<Record>,
 ) -> Response<Reply> {
     let mut response = refuse(error, asked, &mut record);
-    if matches!(error, ProxyError::CredentialFlood { .. }) {
-        // Its body is not read, and not even its connection is kept.
+    if matches!(error, ProxyError::CredentialFlood { .. } | ProxyError::OutOfMemory) {
+        // Its body is not read, and not even its connection is kept: reading would cost the memory
+        // or the time that the refusal is to save.
         if asked.http2 {
             client.state.ask_to_end();
         } else {
             close_after(&mut response);
         }
-        client.worker.proxy.metrics.bounds.failed_credentials_suppressed.inc();
+        if matches!(error, ProxyError::CredentialFlood { .. }) {
+            client.worker.proxy.metrics.bounds.failed_credentials_suppressed.inc();
+        }
         return response;
     }
     let limits = UploadLimits {

@@ -158,14 +158,14 @@ pub(crate) fn run(
         drop(client.stream.shutdown(Shutdown::Write));
     }
     let mut connection =
-        Connection { client, streams: std::mem::take(&mut script.streams), ended: None };
+        Connection { client, streams: std::mem::take(&mut script.streams), goaway: None };
     while connection.streams.values().any(|stream| stream.said.is_none()) && connection.next()? {}
-    let ended = connection.ended;
+    let goaway = connection.goaway;
     let last = connection.streams.values().next_back().cloned().unwrap_or_default().answer;
     let said: Vec<Said> = connection
         .streams
         .values()
-        .map(|stream| stream.said.unwrap_or(Said::Goaway(ended.flatten())))
+        .map(|stream| stream.said.unwrap_or(Said::Goaway(goaway)))
         .collect();
     for stream in connection.streams.values().filter(|s| matches!(s.said, Some(Said::Status(_)))) {
         check_form(&stream.answer, verdict.is_head)?;
@@ -182,15 +182,14 @@ pub(crate) fn run(
 struct Connection {
     client: http1::Client,
     streams: BTreeMap<u32, Stream>,
-    /// The connection has ended, with the code of its GOAWAY.
-    ended: Option<Option<u32>>,
+    /// The code of the last GOAWAY.
+    goaway: Option<u32>,
 }
 
 impl Connection {
     /// Reads a frame; `false` at the end of the connection.
     fn next(&mut self) -> Result<bool, String> {
         let Some(head) = self.take(9)? else {
-            self.ended = self.ended.or(Some(None));
             return Ok(false);
         };
         let length = usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2]);
@@ -202,7 +201,7 @@ impl Connection {
             PING if flags & ACK == 0 => self.client.send(&frame(PING, ACK, 0, &payload), None),
             GOAWAY => {
                 let code = payload.get(4..8).and_then(|bytes| bytes.try_into().ok());
-                self.ended = Some(code.map(u32::from_be_bytes));
+                self.goaway = code.map(u32::from_be_bytes);
             }
             DATA | HEADERS | RESET => self.of_stream(kind, flags, stream, &payload)?,
             _ => {}

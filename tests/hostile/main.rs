@@ -5,6 +5,7 @@
 #![expect(
     clippy::indexing_slicing,
     clippy::panic,
+    clippy::string_slice,
     reason = "code of tests, outside of any #[test] function"
 )]
 

@@ -195,11 +195,8 @@ fn read_head(head: &[u8], request: &mut Recorded) -> Result<(), String> {
     let text = String::from_utf8_lossy(head).into_owned();
     let mut lines =
         head.split(|b| *b == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
-    if head.iter().filter(|b| **b == b'\n').count()
-        != head.windows(2).filter(|w| w == b"\r\n").count()
-        || head.iter().filter(|b| **b == b'\r').count()
-            != head.windows(2).filter(|w| w == b"\r\n").count()
-    {
+    let whole = text.replace("\r\n", "");
+    if whole.contains(['\r', '\n']) {
         return Err(format!("a bare CR or LF: {text:?}"));
     }
     let line = String::from_utf8_lossy(lines.next().unwrap_or_default()).into_owned();
@@ -207,8 +204,8 @@ fn read_head(head: &[u8], request: &mut Recorded) -> Result<(), String> {
     let [method, target, "HTTP/1.1"] = parts[..] else {
         return Err(format!("request line {line:?}"));
     };
-    request.method = method.to_owned();
-    request.target = target.to_owned();
+    method.clone_into(&mut request.method);
+    target.clone_into(&mut request.target);
     let path = target.split('?').next().unwrap_or_default();
     if !path.starts_with('/')
         || path.contains('\\')

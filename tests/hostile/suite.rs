@@ -63,7 +63,6 @@ fn cases(files: &[(&str, &str)]) -> Vec<Case> {
 }
 
 #[test]
-#[expect(clippy::print_stderr, reason = "the account of the suite")]
 fn hostile_clients_get_their_verdict_and_nothing_is_smuggled() {
     let (http1, http2) = (cases(HTTP1), cases(HTTP2));
     let all: Vec<(&Case, bool)> = http1

@@ -90,7 +90,8 @@ impl Verdict {
                 "part" => verdict.part = true,
                 "none" => {}
                 statuses => {
-                    verdict.answers.push(statuses.split('/').map(wanted).collect::<Result<_, _>>()?)
+                    let any = statuses.split('/').map(wanted).collect::<Result<_, _>>()?;
+                    verdict.answers.push(any);
                 }
             }
         }

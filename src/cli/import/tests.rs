@@ -159,7 +159,7 @@ fn tokens_and_wrong_values_are_said_and_do_not_stop_the_rest() {
                 request_settings: fast\nliveness_probes: {}\nenvironment: azureml:env:1\ntype: managed\n";
     let (page, notes) = import(&[endpoint, blue]);
     expect![[r#"
-        0.yml: auth_mode: aml_token: tokens are not served yet; Key is written instead
+        0.yml: auth_mode: the router issues the tokens itself: get one with modelway token, or from the admin API
         0.yml: traffic.blue: 101 is not within 0 to 100; 100 is written instead
         1.yml: type: managed is read as kubernetes
         1.yml: request_settings: must be a mapping, not "fast"; left out
