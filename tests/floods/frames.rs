@@ -159,7 +159,7 @@ fn a_flood_of_frames_ends_its_connection_and_costs_nobody_else() {
     let control = good::for_a_while(world.router.data, Duration::from_secs(1));
     control.all_well("control");
     eprintln!(
-        "| flood | frames taken | ended after | GOAWAY | memory | good p99 (control {:?}) |",
+        "| flood | frames sent | ended after | GOAWAY | memory | good p99 (control {:?}) |",
         control.percentile(99)
     );
     for (name, make) in FLOODS {
@@ -174,7 +174,9 @@ fn a_flood_of_frames_ends_its_connection_and_costs_nobody_else() {
             seen.percentile(99)
         );
         seen.all_well(name);
-        assert!(taken < FRAMES, "{name}: the connection outlives {FRAMES} frames");
+        // What was sent may still have been in the kernel when the router ended the connection.
+        assert!(took < END_LIMIT, "{name}: the connection outlives {FRAMES} frames");
+        assert_ne!(code, Some(0), "{name}: not as if all were well");
         assert!(grown < GROWTH_KIB_MAX, "{name}: {grown} KiB more");
     }
     assert!(world.ended_by("frames") >= 4.0, "PING, SETTINGS, PRIORITY and WINDOW_UPDATE");

@@ -42,10 +42,17 @@ impl<'de> Deserialize<'de> for SizeText {
     }
 }
 
-/// The way it is written in a file.
+/// The way it is written in a file, without the days that a cluster's schema does not read.
 impl Serialize for DurationText {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&shown(self.0))
+        const HOUR: u64 = 3600;
+        let hours = self.0.as_secs() / HOUR;
+        let rest = self.0.saturating_sub(Duration::from_secs(hours * HOUR));
+        serializer.serialize_str(&match (hours, rest) {
+            (0, rest) => shown(rest),
+            (hours, Duration::ZERO) => format!("{hours}h"),
+            (hours, rest) => format!("{hours}h{}", shown(rest)),
+        })
     }
 }
 
