@@ -121,7 +121,8 @@ fn many_large_uploads_to_slow_replicas_need_little_memory() {
         None => (16, 6_000_000, 150),
     };
     raise_files();
-    let world = World::start(&["--memory-limit", "512MiB"]);
+    // The idle ones are to live through uploads of more than a minute.
+    let world = World::start(&["--memory-limit", "512MiB", "--idle-limit", "10m"]);
     world.bad.script("slow-reader", move |seen, _| {
         let length: usize =
             seen.field("content-length").expect("a length").parse().expect("a number");
