@@ -70,7 +70,7 @@ fn a_thousand_connections_for_few_files_harm_nobody_who_was_there_and_pass() {
         share * 100.0
     );
     assert!(share < CPU_MAX, "{share} of a core");
-    assert!(recovered < Duration::from_secs(4), "{recovered:?}");
+    assert!(recovered < Duration::from_secs(10), "{recovered:?}");
 }
 
 #[test]
@@ -123,5 +123,5 @@ fn when_every_file_is_in_use_the_admin_port_still_answers() {
         "| {open} of {FILES} files in use | {count} admin answers, slowest {slowest:.1?} | CPU {:.1} % | recovery {recovered:.1?} |",
         share * 100.0
     );
-    assert!(recovered < Duration::from_secs(4), "{recovered:?}");
+    assert!(recovered < Duration::from_secs(10), "{recovered:?}");
 }

@@ -291,7 +291,7 @@ fn a_head_of_http2_has_its_ten_seconds_as_any_other() {
             attacker.end()
         });
         eprintln!("| HTTP/2, {what} | closed after {took:.1?} of 2 s |");
-        assert!((Duration::from_millis(1900)..Duration::from_secs(8)).contains(&took), "{took:?}");
+        assert!((Duration::from_millis(1900)..Duration::from_secs(20)).contains(&took), "{took:?}");
     }
     assert_eq!(world.ended_by("head").to_bits(), 2_f64.to_bits());
     let mut late = TcpStream::connect(world.router.data).expect("the router accepts");

@@ -154,7 +154,7 @@ fn a_replica_that_hangs_under_load_is_set_aside_and_comes_back_when_it_answers()
     let mut took: Vec<Duration> = seen.iter().filter(|s| s.0 == 200).map(|s| s.1).collect();
     took.sort_unstable();
     let p99 = took[took.len() * 99 / 100];
-    assert!(took.len() > 100 && p99 < Duration::from_millis(700), "{} took {p99:?}", took.len());
+    assert!(took.len() > 100 && p99 < Duration::from_secs(1), "{} took {p99:?}", took.len());
     let asides = metric(&router, "modelway_set_asides_total", &["cause=\"timed_out\""]);
     assert!((1.0..=4.0).contains(&asides), "{asides}");
     until(Duration::from_secs(20), "it is shown", || {
