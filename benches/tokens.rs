@@ -1,4 +1,5 @@
 //! What a token costs on the data path: remembered, and verified anew.
+#![expect(clippy::print_stdout, reason = "a measurement speaks to people")]
 
 use std::{
     collections::BTreeMap,

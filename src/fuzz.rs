@@ -8,12 +8,13 @@
 pub type Target = fn(&[u8]);
 
 /// Every target, under the name of its folder in `fuzz/corpus`.
-pub const TARGETS: [(&str, Target); 5] = [
+pub const TARGETS: [(&str, Target); 6] = [
     ("authorization", crate::auth::fuzz::authorization),
     ("data_plane", crate::proxy::fuzz::data_plane),
     ("endpoints", crate::platform::spec::fuzz::endpoints),
     ("path", crate::routing::fuzz::path),
     ("raw_head", crate::proxy::fuzz::raw_head),
+    ("token", crate::auth::fuzz::token),
 ];
 
 #[cfg(test)]
@@ -74,6 +75,11 @@ mod tests {
     #[test]
     fn the_corpus_of_the_raw_head_check_contradicts_nothing() {
         replay("raw_head");
+    }
+
+    #[test]
+    fn the_corpus_of_the_check_of_tokens_contradicts_nothing() {
+        replay("token");
     }
 
     #[test]

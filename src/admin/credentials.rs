@@ -71,12 +71,13 @@ pub(super) async fn regenerate(
     caller: Caller,
     body: Body,
 ) -> Result<Response, Problem> {
+    // Before the caller is admitted: nothing that takes time stands between the right and its use.
+    takes_nothing(&caller, body).await?;
     let endpoint = admitted(&state, &caller, &name, Right::RegenerateKey).await?;
     let slot = KeySlot::of(&slot).ok_or_else(|| {
         let detail = format!("no key {slot:?}; an endpoint has a primary and a secondary one");
         Problem::new(StatusCode::NOT_FOUND, "key_not_found", detail)
     })?;
-    takes_nothing(&caller, body).await?;
     let keys = state.credentials.regenerate(endpoint.clone(), slot).await?;
     tracing::info!(%endpoint, key = slot.as_str(), "a key was regenerated");
     Ok(secret(KeysItem::from(keys)))
@@ -88,8 +89,8 @@ pub(super) async fn token(
     caller: Caller,
     body: Body,
 ) -> Result<Response, Problem> {
-    let endpoint = admitted(&state, &caller, &name, Right::IssueToken).await?;
     takes_nothing(&caller, body).await?;
+    let endpoint = admitted(&state, &caller, &name, Right::IssueToken).await?;
     Ok(secret(TokenItem::from(state.credentials.token(&endpoint)?)))
 }
 

@@ -29,6 +29,9 @@ use crate::{
 /// What a browser adds and no script or tool does.
 const OF_BROWSERS: [&str; 5] =
     ["origin", "sec-fetch-site", "sec-fetch-mode", "sec-fetch-dest", "sec-fetch-user"];
+/// What a proxy adds for a caller that is somewhere else.
+const OF_PROXIES: [&str; 6] =
+    ["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"];
 /// The challenge of a 401 (RFC 6750 §3).
 const CHALLENGE: &str = r#"Bearer realm="modelway-admin""#;
 /// After which time a caller whom nobody could judge may ask again, in seconds.
@@ -174,6 +177,12 @@ impl Caller {
             return Err(foreign(format!(
                 "a request with {name} comes from a web page; use `modelway keys` or curl, or start \
                  the router with --admin-token-file FILE"
+            )));
+        }
+        if let Some(name) = OF_PROXIES.iter().find(|name| self.headers.contains_key(**name)) {
+            return Err(foreign(format!(
+                "a request with {name} came through a proxy, so its sender is not known; start the \
+                 router with --admin-token-file FILE"
             )));
         }
         if self.is_for_this_machine() {

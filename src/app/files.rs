@@ -6,6 +6,7 @@ use super::{keys::Keyring, start::Say};
 use crate::{
     domain::{ClearKeys, ClearText, CredentialError, KeySlot, Name},
     platform::{
+        local::Seen,
         new_key,
         spec::{self, EndpointSpec, Policy, Problem, Target},
     },
@@ -22,6 +23,8 @@ pub(super) struct Files {
     paths: Vec<PathBuf>,
     keyring: Keyring,
     binary: PathBuf,
+    /// How the files were before they were read first.
+    seen: Seen,
 }
 
 /// Endpoints ready for the platform.
@@ -35,7 +38,12 @@ pub(super) struct Ready {
 
 impl Files {
     pub(super) fn new(paths: Vec<PathBuf>, binary: PathBuf) -> Self {
-        Self { paths, keyring: Keyring::default(), binary }
+        let seen = Seen::now(&paths);
+        Self { paths, keyring: Keyring::default(), binary, seen }
+    }
+
+    pub(super) fn seen_first(&self) -> Seen {
+        self.seen.clone()
     }
 
     pub(super) fn paths(&self) -> &[PathBuf] {

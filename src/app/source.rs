@@ -20,7 +20,7 @@ use crate::{
     platform::{
         KeyStore, Platform, Reviewer, Vault,
         kubernetes::{self, Kubernetes},
-        local::{self, Local},
+        local::{self, Local, Seen},
     },
     telemetry::Metrics,
 };
@@ -104,14 +104,14 @@ impl Source {
                 let settings = local::Settings::of_this_binary()?;
                 let local = Local::start(lifecycle, sink, load, output, settings);
                 local.apply(ready.endpoints);
-                let paths = files.paths().to_vec();
+                let watched = (files.paths().to_vec(), files.seen_first());
                 let edits = Arc::new(Edits {
                     files: Mutex::new(*files),
                     local: local.clone(),
                     metrics: Arc::clone(metrics),
                     say: Arc::clone(say),
                 });
-                follow(lifecycle, paths, &edits);
+                follow(lifecycle, watched, &edits);
                 Ok(Begun {
                     platform: Arc::new(local),
                     leads: always_leads(),
@@ -139,10 +139,11 @@ impl Source {
 }
 
 /// Applies every edit of the files.
-fn follow(lifecycle: &Lifecycle, paths: Vec<PathBuf>, edits: &Arc<Edits>) {
+fn follow(lifecycle: &Lifecycle, watched: (Vec<PathBuf>, Seen), edits: &Arc<Edits>) {
+    let (paths, seen) = watched;
     if !paths.is_empty() {
         let edits = Arc::clone(edits);
-        local::watch(lifecycle, paths, move || edits.reload());
+        local::watch_since(lifecycle, paths, seen, move || edits.reload());
     }
 }
 

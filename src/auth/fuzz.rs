@@ -2,6 +2,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, header::AUTHORIZATION};
 
+pub use super::token::fuzz::token;
 use super::{API_KEY, Caller, NoTokens, Refusal, authorize, digest};
 use crate::domain::{AuthPolicy, Name};
 

@@ -1,7 +1,7 @@
 //! Step 3 of a request: who calls.
 //!
 //! How: [`who`] asks [`auth::authorize`], with the keys of issuers behind it; [`keys_to_come`] says
-//! whether waiting for those could help; [`refused`] takes a failed try from the budget of its address.
+//! whether waiting for those could help; [`account`] takes a failed try from the budget of its address.
 
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, request::Parts};
@@ -25,7 +25,7 @@ pub(super) fn keys_to_come(
     auth::keys_to_come(&live.endpoint.auth, &parts.headers, &*client.worker.proxy.tokens)
 }
 
-/// Step 3. Signatures are not checked for an address beyond its budget of failed tries; keys and
+/// Step 3. Few signatures are checked for an address beyond its budget of failed tries; keys and
 /// tokens that are known are good as ever, because many clients may share the address.
 pub(super) fn who(
     endpoint: &Name,
@@ -34,7 +34,8 @@ pub(super) fn who(
     client: &Client,
 ) -> Result<auth::Caller, auth::Refusal> {
     let Proxy { tokens, failures, .. } = &*client.worker.proxy;
-    if policy.token.is_some() && failures.is_beyond(client.socket.peer().ip()) {
+    let address = client.socket.peer().ip();
+    if policy.token.is_some() && failures.is_beyond(address) && !failures.may_verify(address) {
         let remembered = auth::Remembered(&**tokens);
         return auth::authorize(endpoint, policy, headers, &remembered);
     }
@@ -43,13 +44,14 @@ pub(super) fn who(
 
 /// Takes a try with a wrong credential from the budget of its address. That an issuer is away is not
 /// the caller's fault.
-pub(super) fn refused(refusal: auth::Refusal, client: &Client) -> ProxyError {
+pub(super) fn account(error: ProxyError, client: &Client) -> ProxyError {
+    let ProxyError::Credential(refusal) = error else { return error };
     if refusal == auth::Refusal::Token(auth::TokenFault::KeysUnavailable) {
-        return ProxyError::Credential(refusal);
+        return error;
     }
     let failures = &client.worker.proxy.failures;
     match failures.note(client.socket.peer().ip()) {
-        None => ProxyError::Credential(refusal),
+        None => error,
         Some(wait) => ProxyError::CredentialFlood { refusal, wait },
     }
 }

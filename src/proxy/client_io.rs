@@ -262,8 +262,8 @@ impl ClientIo {
     }
 
     /// The same for HTTP/2, whose frames are counted.
-    pub(crate) fn of_frames(self) -> Self {
-        Self { frames: Some(Box::new(Frames::new())), ..self }
+    pub(crate) fn of_frames(self, streams_max: u32) -> Self {
+        Self { frames: Some(Box::new(Frames::new(streams_max))), ..self }
     }
 
     /// Ends an HTTP/2 connection with too much of something.

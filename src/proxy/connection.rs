@@ -183,11 +183,11 @@ async fn serve_http1(worker: Rc<Worker>, link: Link, prefix: Bytes) {
         }
     }
     count_end(&state, &metrics);
-    last_words(&state, &link, &proxy);
     // After an upgrade the bytes are the tunnel's.
     if state.is_other() {
         return;
     }
+    last_words(&state, &link, &proxy);
     if state.is_clean() {
         link.say_end();
     }
@@ -225,9 +225,10 @@ async fn serve_http2(worker: Rc<Worker>, link: Link, prefix: Bytes) {
     let _open = Open::count(&metrics.connections.http2);
     let state = ClientState::new(Doing::Other);
     let settings = &worker.proxy.settings;
-    let idle_limit = settings.idle_limit;
+    let (idle_limit, write_stall_limit) = (settings.idle_limit, settings.write_stall_limit);
     let client = Client::new(Rc::clone(&worker), &link, state.clone());
-    let io = ClientIo::new(link.clone(), state.clone(), prefix, settings).of_frames();
+    let io = ClientIo::new(link.clone(), state.clone(), prefix, settings)
+        .of_frames(settings.streams_max);
     let mut builder = http2::Builder::new(LocalExecutor);
     builder
         .timer(TokioTimer::new())
@@ -246,7 +247,11 @@ async fn serve_http2(worker: Rc<Worker>, link: Link, prefix: Bytes) {
     let mut connection = pin!(connection);
     tokio::select! {
         biased;
-        _ended = connection.as_mut() => return end_http2(&state, link.socket(), &metrics).await,
+        ended = connection.as_mut() => {
+            // Who breaks the protocol has nothing to read but why it ended.
+            let patience = if ended.is_ok() { write_stall_limit } else { FLOOD_FAREWELL };
+            return end_http2(&state, link.socket(), &metrics, patience).await;
+        }
         () = after(lifecycle.reached(Phase::Closing), LAST_READ) => {}
         () = idle(&state, idle_limit) => {}
         () = state.asked_to_end() => {}
@@ -254,17 +259,32 @@ async fn serve_http2(worker: Rc<Worker>, link: Link, prefix: Bytes) {
     connection.as_mut().graceful_shutdown();
     tokio::select! {
         _ended = connection => {}
-        () = idle(&state, GOAWAY_GRACE) => {}
+        () = idle_and_written(&state, link.socket(), GOAWAY_GRACE) => {}
     }
-    end_http2(&state, link.socket(), &metrics).await;
+    end_http2(&state, link.socket(), &metrics, write_stall_limit).await;
 }
 
-async fn end_http2(state: &ClientState, socket: &Socket, metrics: &Metrics) {
+/// A socket that is closed with unread bytes resets, and the reset destroys what the client has not
+/// read yet: the GOAWAY, and the end of its last answers.
+async fn end_http2(state: &ClientState, socket: &Socket, metrics: &Metrics, patience: Duration) {
     count_end(state, metrics);
-    // A socket that is closed with unread bytes resets, and the reset destroys the GOAWAY.
-    if matches!(state.ended_by(), Some(ConnectionLimit::Resets | ConnectionLimit::Frames)) {
-        socket.shutdown_write();
-        drop(tokio::time::timeout(FLOOD_FAREWELL, socket.discard()).await);
+    let limit = match state.ended_by() {
+        Some(ConnectionLimit::Resets | ConnectionLimit::Frames) => FLOOD_FAREWELL,
+        Some(ConnectionLimit::Head | ConnectionLimit::Write) => return,
+        _ => patience,
+    };
+    socket.shutdown_write();
+    drop(tokio::time::timeout(limit, socket.discard()).await);
+}
+
+/// Resolves when no request has been in progress for `limit` and nothing was written either: what
+/// was answered last may still be on its way to a slow client.
+async fn idle_and_written(state: &ClientState, socket: &Socket, limit: Duration) {
+    loop {
+        idle(state, limit).await;
+        if socket.since_write() >= limit {
+            return;
+        }
     }
 }
 

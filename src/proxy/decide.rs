@@ -51,7 +51,7 @@ pub(super) fn decide(
     let auth_began = live.endpoint.server_timing.then(Instant::now);
     let (name, policy) = (&live.endpoint.name, &live.endpoint.auth);
     let caller = caller::who(name, policy, &parts.headers, client);
-    record.caller = Some(caller.map_err(|refusal| caller::refused(refusal, client))?);
+    record.caller = Some(caller.map_err(ProxyError::Credential)?);
     let auth_took = auth_began.map_or(Duration::ZERO, |began| began.elapsed());
     let limit = live.endpoint.max_payload_bytes;
     let announced = incoming.size_hint().exact().unwrap_or(0);

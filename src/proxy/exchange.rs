@@ -193,8 +193,11 @@ impl Exchange {
             Some(Err(failure)) => Err(self.judge(&failure, connection, deadline, may_repeat)),
             None => {
                 connection.abort();
-                // Whether the call hangs or its connection, nobody can tell.
-                self.worker.pool.retire(target.id, &connection);
+                // Whether the call hangs or its connection, nobody can tell; a deadline of the client's
+                // own says nothing of either.
+                if !self.limit_is_total {
+                    self.worker.pool.retire(target.id, &connection);
+                }
                 if let (Some(slot), Some(sent)) = (self.slot.get(), self.record.sent) {
                     evidence::timed_out(&self.version, slot, self.upload.given_since(sent));
                 }
@@ -319,6 +322,7 @@ impl Exchange {
                 if let Some(target) = &self.record.target {
                     self.worker.pool.retire(target.id, &connection);
                 }
+                self.record.note_upload(&self.upload);
                 return Err(Box::new((error, self.record)));
             }
         };

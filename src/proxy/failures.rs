@@ -6,6 +6,7 @@
 
 use std::{
     net::IpAddr,
+    num::NonZeroU32,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     time::{Duration, Instant},
 };
@@ -26,9 +27,14 @@ const FORGET_EVERY: usize = 1024;
 /// How many failures pass between two counts of them: so many may come on top.
 const COUNT_EVERY: usize = 64;
 
+/// Signatures that are checked in a second for an address beyond its budget: new tokens of others who
+/// share it still pass, and a core has 2 % to do at 100 µs each.
+const SIGNATURES_PER_SECOND: NonZeroU32 = NonZeroU32::new(200).expect("not zero");
+
 /// What is remembered of wrong credentials.
 pub(crate) struct Failures {
     limiter: DefaultKeyedRateLimiter<AddressKey>,
+    signatures: DefaultKeyedRateLimiter<AddressKey>,
     clock: DefaultClock,
     /// Addresses beyond their budget, each until it has a try again.
     beyond: DashMap<AddressKey, Instant>,
@@ -55,6 +61,7 @@ impl Failures {
         let quota = Quota::per_second(budget.per_second).allow_burst(budget.burst);
         Self {
             limiter: RateLimiter::dashmap(quota),
+            signatures: RateLimiter::dashmap(Quota::per_second(SIGNATURES_PER_SECOND)),
             clock: DefaultClock::default(),
             beyond: DashMap::new(),
             beyond_count: AtomicUsize::new(0),
@@ -96,8 +103,15 @@ impl Failures {
         until.is_some_and(|until| Instant::now() < until)
     }
 
+    /// Whether one more signature is checked for an address that is beyond its budget. Only such
+    /// addresses have a place here, so their number is bounded like theirs.
+    pub(super) fn may_verify(&self, address: IpAddr) -> bool {
+        self.signatures.check_key(&AddressKey::of(address)).is_ok()
+    }
+
     fn forget(&self) {
         self.limiter.retain_recent();
+        self.signatures.retain_recent();
         let now = Instant::now();
         self.beyond.retain(|_, until| now < *until);
         self.beyond_count.store(self.beyond.len(), Ordering::Relaxed);

@@ -29,8 +29,9 @@ const WINDOW_REQUESTS: u32 = 500;
 /// A stream that is reset within this time of its begin and before its answer is complete was not
 /// meant (Envoy: `premature_reset_min_stream_lifetime`).
 const MEANT_AFTER: Duration = Duration::from_secs(1);
-/// How many of the last streams are remembered: more than may be open at once by default.
-const STREAMS_KEPT: usize = 128;
+/// How many of the last streams are remembered beside those that may be open at once: a stream that
+/// is reset must not have lost its place to a later one.
+const STREAMS_BESIDE: u32 = 28;
 
 /// How many frames without a request a connection may send at once.
 const CREDIT_MAX: u32 = 2_000;
@@ -113,13 +114,15 @@ pub(super) struct Frames {
 }
 
 impl Frames {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(streams_max: u32) -> Self {
         let now = Instant::now();
+        let kept =
+            usize::try_from(streams_max.saturating_add(STREAMS_BESIDE)).unwrap_or(usize::MAX);
         Self {
             incoming: Cutter { left: PREFACE_BYTES, ..Cutter::default() },
             outgoing: Cutter::default(),
             began: now,
-            opened: vec![(0, 0); STREAMS_KEPT].into(),
+            opened: vec![(0, 0); kept].into(),
             last_stream: 0,
             requests: 0,
             resets: 0,
@@ -176,7 +179,7 @@ impl Frames {
     fn request(&mut self, stream: u32, now: Instant) {
         self.last_stream = stream;
         let begun_ms = self.since_began_ms(now);
-        if let Some(place) = self.opened.get_mut(place_of(stream)) {
+        if let Some(place) = self.place_of(stream) {
             *place = (stream, begun_ms);
         }
         self.requests += 1;
@@ -190,7 +193,7 @@ impl Frames {
     /// Whether a reset ends a request that has just begun and is not answered yet.
     fn is_early(&mut self, stream: u32, now: Instant) -> bool {
         let now_ms = self.since_began_ms(now);
-        let Some(place) = self.opened.get_mut(place_of(stream)) else { return false };
+        let Some(place) = self.place_of(stream) else { return false };
         let (known, begun_ms) = *place;
         if known != stream {
             return false;
@@ -230,13 +233,20 @@ impl Frames {
                 self.earn(CREDIT_OF_DATA);
             }
             let ends = matches!(head.kind, DATA | HEADERS) && head.flags & END_STREAM != 0;
-            if let Some(place) = self.opened.get_mut(place_of(head.stream))
+            if let Some(place) = self.place_of(head.stream)
                 && ends
                 && place.0 == head.stream
             {
                 *place = (0, 0);
             }
         }
+    }
+
+    /// Where a stream is remembered. Clients number theirs 1, 3, 5 and so on.
+    fn place_of(&mut self, stream: u32) -> Option<&mut (u32, u32)> {
+        let number = usize::try_from(stream >> 1).unwrap_or(0);
+        let place = number.checked_rem(self.opened.len())?;
+        self.opened.get_mut(place)
     }
 
     /// Since when a head has been incomplete.
@@ -254,11 +264,6 @@ impl Frames {
         let [a, b, c, d] = self.last_stream.to_be_bytes();
         Some([0, 0, 8, GOAWAY, 0, 0, 0, 0, 0, a, b, c, d, 0, 0, 0, ENHANCE_YOUR_CALM])
     }
-}
-
-/// Clients number their streams 1, 3, 5 and so on.
-fn place_of(stream: u32) -> usize {
-    usize::try_from(stream >> 1).unwrap_or(0) % STREAMS_KEPT
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ fn frame(kind: u8, flags: u8, stream: u32, length: usize) -> Vec<u8> {
 
 /// A connection whose preface has passed.
 fn begun() -> Frames {
-    let mut frames = Frames::new();
+    let mut frames = Frames::new(100);
     frames.follow(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").unwrap();
     frames
 }
@@ -51,7 +51,7 @@ async fn frames_are_cut_right_wherever_the_bytes_are_split() {
         bytes.extend(frame(PING, 0, 0, 8));
     }
     for size in [1, 2, 7, 9, 10, 24, 33, 1000] {
-        let mut frames = Frames::new();
+        let mut frames = Frames::new(100);
         for piece in bytes.chunks(size) {
             frames.follow(piece).unwrap();
         }

@@ -45,6 +45,8 @@ use crate::{
 
 /// What may be left unread on a connection that stays open after a refusal.
 const UNREAD_BYTES_MAX: u64 = 64 * 1024;
+/// How long the reset of an HTTP/2 upload that is not read waits behind its refusal.
+const RESET_DELAY: Duration = Duration::from_secs(1);
 
 /// What is known of a request from its first line on.
 struct Asked {
@@ -149,7 +151,10 @@ async fn travel(
     }
     let decided = match decided {
         Ok(decided) => decided,
-        Err(error) => return refuse_unread(&error, asked, client, incoming, record),
+        Err(error) => {
+            let error = caller::account(error, client);
+            return refuse_unread(&error, asked, client, incoming, record);
+        }
     };
     record.version = Some(Arc::clone(&decided.version));
     let slot = match take_slot(&decided.version, asked, client, &mut record.queue).await {
@@ -336,6 +341,14 @@ fn refuse_unread(
         // or the time that the refusal is to save.
         if asked.http2 {
             client.state.ask_to_end();
+            if !incoming.is_end_stream() {
+                // Dropped at once, its reset would travel with the answer, and many clients lose
+                // the answer then. Nothing is read, so no more is sent than was granted.
+                tokio::task::spawn_local(async move {
+                    tokio::time::sleep(RESET_DELAY).await;
+                    drop(incoming);
+                });
+            }
         } else {
             close_after(&mut response);
         }

@@ -302,7 +302,9 @@ impl ModelBody {
             Poll::Ready(Some(Err(error))) => {
                 // The replica's stream ends as well when the client's part of it is at fault.
                 let fault = self.flow.as_ref().and_then(|flow| flow.upload.error());
-                if let Some(flow) = self.flow.as_ref().filter(|_| spoils_connection(&error)) {
+                if let Some(flow) =
+                    self.flow.as_ref().filter(|_| fault.is_none() && spoils_connection(&error))
+                {
                     flow.worker.pool.retire(flow.slot.target().id, &flow.connection);
                 }
                 let error = fault.unwrap_or_else(|| broken_answer(&error));

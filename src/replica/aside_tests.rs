@@ -258,3 +258,19 @@ proptest! {
         runtime.unwrap().block_on(play(steps))?;
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_that_answers_others_meanwhile_is_not_set_aside() {
+    let stage = Stage::with(2, 8);
+    let slow: Vec<Slot> = (0..5).map(|_| stage.slot_on(0)).collect();
+    stage.slot_on(0).answered(200);
+    for slot in &slow {
+        assert!(slot.timed_out().is_none());
+    }
+    assert_eq!(stage.ready(), (2, 0));
+    // Three that began after its last answer are another matter.
+    drop(slow);
+    let hung: Vec<Slot> = (0..3).map(|_| stage.slot_on(0)).collect();
+    assert_eq!(hung.iter().filter_map(Slot::timed_out).count(), 1);
+    assert_eq!(stage.ready(), (1, 1));
+}

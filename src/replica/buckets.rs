@@ -7,7 +7,7 @@
 //! replica from the head of its bucket to the tail of the next; giving back moves it down. The
 //! lowest non-empty bucket can only move by one with each such step, so it is tracked, not searched.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicU64};
 
 use super::{slot::Target, standing::Standing};
 
@@ -42,6 +42,8 @@ pub(super) struct Entry {
     pub(super) announced: bool,
     /// The generation in which it was last said to be ready.
     pub(super) generation: u64,
+    /// Answers to its requests so far.
+    pub(super) answers: Arc<AtomicU64>,
     /// The generation in which it failed.
     pub(super) failed_in: Option<u64>,
     link: Option<Link>,
@@ -97,6 +99,7 @@ impl Buckets {
             known: true,
             announced: false,
             generation,
+            answers: Arc::default(),
             failed_in: None,
             link: None,
         };

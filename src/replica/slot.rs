@@ -1,6 +1,13 @@
 //! A slot on a replica, held by one request.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use super::{aside::Aside, version::VersionState};
 use crate::domain::{AsideCause, ReplicaId};
@@ -27,6 +34,10 @@ pub struct Slot {
     pub(super) index: u32,
     pub(super) target: Arc<Target>,
     pub(super) generation: u64,
+    /// Answers of the replica so far, of this and of other requests.
+    pub(super) answers: Arc<AtomicU64>,
+    /// How many those were when this slot was given.
+    pub(super) answers_before: u64,
 }
 
 impl Slot {
@@ -42,13 +53,18 @@ impl Slot {
     }
 
     /// The replica did not answer a whole request for nearly all of `requestTimeout`. `Some`: it was
-    /// not the only one, and the replica gets no more work for a while.
+    /// not the only one, and the replica gets no more work for a while. A replica that has answered
+    /// others meanwhile does not hang: the input is too large for it, however many of those there are.
     pub fn timed_out(&self) -> Option<Aside> {
+        if self.answers.load(Ordering::Relaxed) != self.answers_before {
+            return None;
+        }
         self.version.fails(self.index, self.generation, AsideCause::TimedOut)
     }
 
     /// The replica answered with this status.
     pub fn answered(&self, status: u16) {
+        self.answers.fetch_add(1, Ordering::Relaxed);
         self.version.answers(self.index, self.generation, status < 500);
     }
 

@@ -309,6 +309,8 @@ impl Inner {
             index,
             target: Arc::clone(&entry.target),
             generation: entry.generation,
+            answers: Arc::clone(&entry.answers),
+            answers_before: entry.answers.load(Ordering::Relaxed),
         }
     }
 

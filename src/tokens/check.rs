@@ -16,7 +16,7 @@ use super::{
     source::SourceId,
 };
 use crate::{
-    auth::{KeySet, Peek, TokenFault, Tokens, own_issuer, verify},
+    auth::{KeySet, MAX_TOKEN_BYTES, Peek, TokenFault, Tokens, own_issuer, verify},
     domain::{Name, TokenPolicy},
 };
 
@@ -60,6 +60,9 @@ impl Tokens for Issuers {
         policy: &Arc<TokenPolicy>,
         token: &str,
     ) -> Result<(), TokenFault> {
+        if token.len() > MAX_TOKEN_BYTES {
+            return Err(TokenFault::TooLong);
+        }
         let mark = Mark::of(token, policy);
         let now = (self.clock)();
         if self.cache.has(&mark, endpoint, policy, now, |origin| self.keys_of(origin)) {
@@ -69,6 +72,9 @@ impl Tokens for Issuers {
         let (verified, origin, keys) = match &self.own {
             Some(own) if own.issuer() == peek.issuer() => {
                 let keys = own.keys();
+                if keys.set().is_empty() {
+                    return Err(TokenFault::KeysUnavailable);
+                }
                 let rules = own_issuer(own.issuer(), endpoint);
                 (verify(&peek, keys.set(), &rules, now)?, Origin::Own, keys)
             }

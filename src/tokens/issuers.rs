@@ -127,14 +127,16 @@ fn issuers_of(catalog: &Catalog) -> BTreeSet<SourceId> {
 struct Tasks {
     fetch: Arc<dyn Fetch>,
     metrics: Arc<Metrics>,
-    handles: BTreeMap<SourceId, AbortHandle>,
+    handles: BTreeMap<SourceId, (Arc<Source>, AbortHandle)>,
     set: JoinSet<()>,
 }
 
 impl Tasks {
     fn follow(&mut self, sources: &BTreeMap<SourceId, Arc<Source>>) {
-        self.handles.retain(|id, handle| {
-            let stays = sources.contains_key(id);
+        self.handles.retain(|id, (source, handle)| {
+            // One that went and came back is another one; one whose task has panicked gets a new task.
+            let is_same = sources.get(id).is_some_and(|now| Arc::ptr_eq(now, source));
+            let stays = is_same && !handle.is_finished();
             if !stays {
                 handle.abort();
                 if !sources.keys().any(|other| other.issuer == id.issuer) {
@@ -147,7 +149,7 @@ impl Tasks {
             if !self.handles.contains_key(id) {
                 let keep =
                     keep(Arc::clone(source), Arc::clone(&self.fetch), Arc::clone(&self.metrics));
-                self.handles.insert(id.clone(), self.set.spawn(keep));
+                self.handles.insert(id.clone(), (Arc::clone(source), self.set.spawn(keep)));
             }
         }
     }

@@ -79,7 +79,7 @@ impl Canaries {
             // depend on what stands around it.
             let shifted = (0..3).map(|shift| {
                 let coded = STANDARD.encode(format!("{}{canary}", "x".repeat(shift)));
-                coded[4..coded.len() - 4].to_owned()
+                coded.get(4..coded.len() - 4).expect("base64 is ASCII").to_owned()
             });
             shifted.chain([canary.to_owned()]).collect::<Vec<_>>()
         };

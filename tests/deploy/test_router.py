@@ -197,6 +197,8 @@ class Life(OnTheApiServer):
             is_over.set()
             thread.join()
             other.close()
+        # The last word is the router's, else there is nothing to take away later.
+        router.until(f"more {plural} again", lambda: self.replicas(plural) > 1)
 
     def scales_down(self):
         for plural in ("deployments", "statefulsets"):

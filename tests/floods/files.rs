@@ -52,7 +52,7 @@ fn a_thousand_connections_for_few_files_harm_nobody_who_was_there_and_pass() {
     let before = world.cpu();
     let length = Duration::from_secs(2);
     pass(length);
-    let share = (world.cpu() - before).as_secs_f64() / length.as_secs_f64();
+    let share = world.cpu().saturating_sub(before).as_secs_f64() / length.as_secs_f64();
     let (admin_took, (status, _)) = timed(|| world.router.admin_get("/readyz"));
     assert_eq!(status, 200, "the admin port answers");
     drop(held);
@@ -108,7 +108,7 @@ fn when_every_file_is_in_use_the_admin_port_still_answers() {
         }
         (slowest, count)
     };
-    let share = (world.cpu() - before).as_secs_f64() / length.as_secs_f64();
+    let share = world.cpu().saturating_sub(before).as_secs_f64() / length.as_secs_f64();
     let open = open_files(&world);
     drop(wires);
     let (recovered, ()) = timed(|| {

@@ -4,11 +4,11 @@
 //! test prints a table: attack, good traffic with and without it, memory, time to eviction. A test
 //! that measures runs alone, so that one does not measure the other.
 #![expect(
+    clippy::cast_precision_loss,
     clippy::indexing_slicing,
     clippy::panic,
     reason = "code of tests, outside of any #[test] function"
 )]
-#![expect(clippy::print_stderr, reason = "tables of measured values")]
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -48,7 +48,7 @@ fn a_thousand_wrong_credentials_a_second_are_cheap_and_cost_no_valid_one() {
             })
         })
     });
-    let share = (world.cpu() - before).as_secs_f64() / took.as_secs_f64();
+    let share = world.cpu().saturating_sub(before).as_secs_f64() / took.as_secs_f64();
     let limited = answers.iter().filter(|answer| answer.field("retry-after").is_some()).count();
     let logged = world.router.lines().iter().filter(|l| l.contains("credential_invalid")).count();
     let suppressed = metric(&world.router, "modelway_failed_credentials_suppressed_total", &[]);

@@ -103,7 +103,7 @@ impl World {
 }
 
 /// An issuer as an endpoint names it.
-fn trust(issuer: &str, audience: &str, more: Value) -> Value {
+fn trust(issuer: &str, audience: &str, more: &Value) -> Value {
     let mut one = json!({
         "issuer": issuer, "audiences": [audience, "api://else"],
         "algorithms": ["RS256", "ES256", "EdDSA"],
@@ -133,7 +133,7 @@ fn tokens_of(issuers: &[Value]) -> Value {
 fn endpoints(idp: &Idp, foreign: &Idp, replica: &Replica) -> String {
     let strict = json!({"requiredScopes": ["score"], "requiredClaims": {"tid": "us"}});
     let direct = json!({"jwksUri": idp.uri("main/keys"), "algorithms": ["ES256"]});
-    let mut both = tokens_of(&[trust(&idp.uri("main"), "api://fraud", json!({}))]);
+    let mut both = tokens_of(&[trust(&idp.uri("main"), "api://fraud", &json!({}))]);
     both["keys"] = json!(true);
     both["secretRef"] = json!({"name": "keys"});
     let mut yaml = format!(
@@ -141,17 +141,17 @@ fn endpoints(idp: &Idp, foreign: &Idp, replica: &Replica) -> String {
          \"stringData\": {{\"primaryKey\": \"{KEY}\"}}}}\n---\n"
     );
     for (name, auth) in [
-        ("fraud", tokens_of(&[trust(&idp.uri("main"), "api://fraud", json!({}))])),
-        ("strict", tokens_of(&[trust(&idp.uri("main"), "api://fraud", strict)])),
-        ("direct", tokens_of(&[trust("somebody", "api://fraud", direct)])),
+        ("fraud", tokens_of(&[trust(&idp.uri("main"), "api://fraud", &json!({}))])),
+        ("strict", tokens_of(&[trust(&idp.uri("main"), "api://fraud", &strict)])),
+        ("direct", tokens_of(&[trust("somebody", "api://fraud", &direct)])),
         ("both", both),
         ("own-only", json!({"mode": "Token"})),
-        ("foreign", tokens_of(&[trust(&foreign.uri("main"), "api://fraud", json!({}))])),
+        ("foreign", tokens_of(&[trust(&foreign.uri("main"), "api://fraud", &json!({}))])),
     ] {
         yaml.push_str(&endpoint(name, &auth, replica));
     }
     for name in OWN.into_iter().filter(|name| *name != "added") {
-        let issuer = trust(&idp.uri(name), "api://fraud", json!({}));
+        let issuer = trust(&idp.uri(name), "api://fraud", &json!({}));
         write!(yaml, "{}", endpoint(name, &tokens_of(&[issuer]), replica)).expect("text");
     }
     yaml
@@ -394,7 +394,7 @@ fn an_edit_brings_an_issuer_and_takes_one_away() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let ca = folder.path().join("ca.pem");
     authority.write(&ca);
-    let issuer = trust(&idp.uri("added"), "api://fraud", json!({}));
+    let issuer = trust(&idp.uri("added"), "api://fraud", &json!({}));
     let open = endpoint("open", &json!({"mode": "None"}), &replica);
     let with = open.clone() + &endpoint("added", &tokens_of(&[issuer]), &replica);
     let router = Router::start(&open, &["--issuer-ca", ca.to_str().expect("letters")]);

@@ -6,7 +6,7 @@
 //! input panics, and each one has a bound.
 //!
 //! How: [`Peek`] reads the form: three parts, canonical base64url, JSON with each member once, a
-//! header that asks for nothing special. [`verify`] compares the issuer, finds the key in the
+//! header that asks for nothing special. [`verify()`] compares the issuer, finds the key in the
 //! issuer's [`KeySet`], checks the signature with jsonwebtoken's primitives (aws-lc-rs), and then the
 //! claims. jsonwebtoken's own `decode` is not used: it checks `iss`, `aud` and `nbf` only where asked
 //! and present, takes duplicate members, and knows no `crit`.
@@ -19,6 +19,8 @@
 
 mod claims;
 mod fault;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzz;
 mod json;
 mod jwk;
 mod keys;

@@ -22,7 +22,7 @@ const EXTENSIONS: [&str; 4] = ["crit", "b64", "cty", "zip"];
 /// What a token is, in `typ` (RFC 7519 §5.1, RFC 9068 §2.1), in any case and also with `application/`.
 const TYPES: [&str; 2] = ["jwt", "at+jwt"];
 
-/// A token whose form is right. Nothing in it is to be believed before [`verify`](super::verify).
+/// A token whose form is right. Nothing in it is to be believed before [`verify`](super::verify()).
 #[derive(Clone, PartialEq)]
 pub struct Peek<'t> {
     /// Header, dot and payload: what is signed.

@@ -61,10 +61,20 @@ impl Ladder {
                 }
             }
             Pressure::Calm | Pressure::Tight => {
+                if self.still >= STILL_LOOKS && used < at(FULL_PERCENT) {
+                    // Closing connections has not helped either.
+                    self.kept = self.kept.max(Some(used));
+                }
                 let excused = self.kept.is_some_and(|kept| used <= kept + limit / CHANGE_PART);
-                if used >= at(FULL_PERCENT) && !excused {
-                    self.still = 0;
-                    Pressure::Full
+                if used >= at(FULL_PERCENT) {
+                    if excused {
+                        Pressure::Tight
+                    } else {
+                        self.still = 0;
+                        Pressure::Full
+                    }
+                } else if excused {
+                    Pressure::Calm
                 } else if used >= at(TIGHT_PERCENT) {
                     Pressure::Tight
                 } else {

@@ -5,7 +5,7 @@
 //! atomic load.
 //!
 //! How: a [`Meter`] reads the limit and the use from the cgroup, or the use from the process where
-//! a limit was given by hand; a [`Ladder`](ladder::Ladder) makes a [`Pressure`] of them four times a
+//! a limit was given by hand; a [`ladder::Ladder`] makes a [`Pressure`] of them four times a
 //! second. In a cgroup with others, as replicas beside `modelway dev`, the router is judged by its
 //! share of what they leave: to refuse requests would not make them smaller.
 

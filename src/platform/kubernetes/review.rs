@@ -57,7 +57,16 @@ impl Reviewer for Kubernetes {
         let (server, reviews) = (self.server.clone(), Arc::clone(&self.reviews));
         // An endpoint that is not there has no namespace in which somebody could have a right.
         let object = self.board.object(&endpoint);
-        Box::pin(async move { reviews.review(&server, token, right, object).await })
+        let board = Arc::clone(&self.board);
+        Box::pin(async move {
+            let review = reviews.review(&server, token, right, object.clone()).await;
+            // The right is one to this object, and its name may have passed to another meanwhile.
+            if board.object(&endpoint) == object {
+                review
+            } else {
+                Review::Unavailable("the endpoint was replaced meanwhile; try again".to_owned())
+            }
+        })
     }
 }
 

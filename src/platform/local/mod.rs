@@ -37,7 +37,7 @@ use tokio::sync::mpsc;
 
 pub use output::Output;
 pub use process::{EXEC_FAILED, EXEC_GUARDIAN, EXEC_REPLICA};
-pub use watch::watch;
+pub use watch::{Seen, watch, watch_since};
 
 use crate::{
     domain::{CatalogSink, LoadSource, ReplicaId, ReplicaStatus},

@@ -171,6 +171,8 @@ fn command(
     };
     command
         .args(words)
+        // What opens the admin port is the router's own.
+        .env_remove("MODELWAY_ADMIN_TOKEN")
         .envs(target.env.iter().map(|(name, value)| (name, fill.fill(value))))
         .current_dir(&target.working_dir)
         .stdin(std::process::Stdio::null())

@@ -29,19 +29,42 @@ const LOOK_INTERVAL_ALONE: Duration = Duration::from_millis(500);
 /// What tells one content of a file from another without reading it; `None` when it is away.
 type Print = Option<(SystemTime, u64, u64, u64)>;
 
+/// How files were at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen(Vec<Print>);
+
+impl Seen {
+    /// How they are now. To be taken before they are read: an edit that comes between the two is
+    /// then told, not lost.
+    pub fn now(paths: &[PathBuf]) -> Self {
+        Self(prints(paths))
+    }
+}
+
 /// Calls `on_change` on the current runtime, until the process stops, within half a second of each
 /// change of one of the files: written, replaced by a rename, gone, or reached through another
 /// symbolic link (as mounted ConfigMaps are swapped). It may also be called when nothing changed.
-pub fn watch(
+pub fn watch(lifecycle: &Lifecycle, paths: Vec<PathBuf>, on_change: impl FnMut() + Send + 'static) {
+    let seen = Seen::now(&paths);
+    watch_since(lifecycle, paths, seen, on_change);
+}
+
+/// The same for files that were read when they were as `seen`.
+pub fn watch_since(
     lifecycle: &Lifecycle,
     paths: Vec<PathBuf>,
+    seen: Seen,
     mut on_change: impl FnMut() + Send + 'static,
 ) {
     // One waiting word is enough: it says "look", not what has changed.
     let (touched, mut touches) = mpsc::channel::<()>(1);
     // Before the task runs, so that no edit from now on is missed.
-    let watcher = kernel_watch(&paths, touched);
-    let mut seen = prints(&paths);
+    let watcher = kernel_watch(&paths, touched.clone());
+    let Seen(mut seen) = seen;
+    if prints(&paths) != seen {
+        let _sent_or_waiting = touched.try_send(());
+    }
+    drop(touched);
     let life = lifecycle.clone();
     lifecycle.spawn("file watch", async move {
         let stopped = life.reached(Phase::Stopped);
@@ -159,6 +182,18 @@ mod tests {
 
     fn plain(folder: &Path) {
         std::fs::write(folder.join("endpoints.yaml"), "a").unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_edit_between_reading_and_watching_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        plain(folder.path());
+        let paths = vec![folder.path().join("endpoints.yaml")];
+        let seen = Seen::now(&paths);
+        std::fs::write(folder.path().join("endpoints.yaml"), "longer").unwrap();
+        let (called, mut calls) = mpsc::channel(64);
+        watch_since(&Lifecycle::new(), paths, seen, move || called.try_send(()).unwrap());
+        assert!(tokio::time::timeout(Duration::from_secs(1), calls.recv()).await.is_ok());
     }
 
     #[tokio::test]

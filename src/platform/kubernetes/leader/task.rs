@@ -23,6 +23,10 @@ use crate::lifecycle::{Lifecycle, Phase};
 
 /// Claims in one round: the second is for the case that what was known of the lease was old.
 const ROUND_CLAIMS: usize = 2;
+/// How many calls giving the lease back may take. A renewal that was under way when the router began to
+/// drain may be accepted before the first of them and make it stale, and once more before the third:
+/// write, look, write, look, write.
+const RELEASE_CALLS: usize = 5;
 
 /// Starts the election on the current runtime. It goes on until [`Phase::Draining`], then gives the
 /// lease back.
@@ -203,9 +207,9 @@ impl Election {
         });
     }
 
-    /// Gives the lease back, if it is ours: once more when what was known of it was old.
+    /// Gives the lease back, if it is ours; again when what was known of it was old.
     async fn release(&mut self) {
-        for _ in 0..ROUND_CLAIMS {
+        for _ in 0..RELEASE_CALLS {
             let given_back = self.candidate.release(Timestamp::now());
             self.publish();
             if given_back.is_none() && !(self.candidate.must_look() && self.candidate.is_holder()) {
