@@ -5,32 +5,6 @@ use subtle::{Choice, ConstantTimeEq};
 
 use crate::domain::{AuthPolicy, KeyDigest};
 
-/// A key in clear text, for the moment in which it is made and shown. Never printed by `Debug`.
-pub struct Key(String);
-
-impl Key {
-    /// A key with this text.
-    pub fn new(text: String) -> Self {
-        Self(text)
-    }
-
-    /// The digest under which it is kept.
-    pub fn digest(&self) -> KeyDigest {
-        digest(self.0.as_bytes())
-    }
-
-    /// The clear text, for the person it is made for.
-    pub fn reveal(&self) -> String {
-        self.0.clone()
-    }
-}
-
-impl std::fmt::Debug for Key {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Key(…)")
-    }
-}
-
 /// The digest under which a key is kept.
 pub fn digest(key: &[u8]) -> KeyDigest {
     KeyDigest(Sha256::digest(key).into())

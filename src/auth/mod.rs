@@ -26,7 +26,7 @@ use futures_util::future::BoxFuture;
 use http::HeaderMap;
 
 pub use credential::{API_KEY, bearer_value};
-pub use key::{Key, digest};
+pub use key::digest;
 pub use token::{
     Issued, KeyFault, KeySet, KeySetFault, LEEWAY, MAX_KEY_SET_BYTES, MAX_KEYS, MAX_KID_BYTES,
     MAX_OWN_LIFETIME, MAX_TOKEN_BYTES, Order, Peek, SigningKey, SigningKeyFault, TokenFault,

@@ -18,6 +18,8 @@ mod load;
 mod name;
 mod reason;
 mod replica_status;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod samples;
 
 pub use catalog::{
     Algorithm, AuthMode, AuthPolicy, Autoscale, Catalog, Endpoint, ErrorProfile, Issuer, KeyDigest,

@@ -15,8 +15,8 @@ use crate::proxy::{Door, Proxy, Settings, listener::accept, upload::Upload, work
 use crate::{
     auth::NoTokens,
     domain::{
-        AuthPolicy, Autoscale, Catalog, Endpoint, ErrorProfile, LoadSource, Name, Replica,
-        ReplicaId, ReplicaState, Version, VersionKey, VersionKind,
+        AuthPolicy, Catalog, Endpoint, ErrorProfile, LoadSource, Name, Replica, ReplicaId,
+        ReplicaState, Version, VersionKey, samples,
     },
     lifecycle::Lifecycle,
     replica::{AllHere, Registry},
@@ -53,27 +53,10 @@ fn key() -> VersionKey {
 fn catalog(replica: SocketAddr) -> Catalog {
     let name = key().endpoint;
     let version = Version {
-        name: name.clone(),
-        kind: VersionKind::Treatment,
         traffic_percentile: 100,
-        mirror_percentile: 0,
-        scoring_path: "/score".into(),
         slots_per_replica: 10,
         max_queue_wait: SOON,
-        max_queue_length: None,
-        request_timeout: Duration::from_secs(60),
         stream_idle_timeout: Duration::from_secs(60),
-        on_disconnect: None,
-        fallback_to_default: false,
-        autoscale: Autoscale {
-            enabled: false,
-            min_replicas: 1,
-            max_replicas: 1,
-            target_utilization: 70,
-            scale_down_window: Duration::from_secs(60),
-        },
-        startable: false,
-        rolling: false,
         replicas: vec![Replica {
             id: ReplicaId(1),
             name: "demo-1".into(),
@@ -83,6 +66,7 @@ fn catalog(replica: SocketAddr) -> Catalog {
             state: ReplicaState::Ready,
             generation: 1,
         }],
+        ..samples::version(&name)
     };
     let endpoint = Endpoint {
         name: name.clone(),

@@ -1,14 +1,11 @@
 //! Routes that follow the catalog step by step are those of the whole catalog.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use super::{Proxy, Settings};
 use crate::{
     auth::NoTokens,
-    domain::{
-        AuthPolicy, Autoscale, Catalog, Endpoint, ErrorProfile, Name, Version, VersionKey,
-        VersionKind,
-    },
+    domain::{AuthPolicy, Catalog, Endpoint, ErrorProfile, Name, Version, VersionKey, samples},
     lifecycle::Lifecycle,
     replica::{AllHere, Registry},
     telemetry::{AccessLog, Metrics, VersionGauges},
@@ -19,30 +16,7 @@ fn name(text: &str) -> Name {
 }
 
 fn version(of: &str) -> Version {
-    Version {
-        name: name(of),
-        kind: VersionKind::Treatment,
-        traffic_percentile: 0,
-        mirror_percentile: 0,
-        scoring_path: "/score".into(),
-        slots_per_replica: 1,
-        max_queue_wait: Duration::from_millis(500),
-        max_queue_length: None,
-        request_timeout: Duration::from_secs(60),
-        stream_idle_timeout: Duration::from_secs(300),
-        on_disconnect: None,
-        fallback_to_default: false,
-        autoscale: Autoscale {
-            enabled: false,
-            min_replicas: 1,
-            max_replicas: 1,
-            target_utilization: 70,
-            scale_down_window: Duration::from_secs(60),
-        },
-        startable: false,
-        rolling: false,
-        replicas: Vec::new(),
-    }
+    samples::version(&name(of))
 }
 
 fn endpoint(of: &str, hosts: &[&str], versions: &[&str]) -> Arc<Endpoint> {

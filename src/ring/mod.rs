@@ -116,11 +116,6 @@ impl Ring {
         ring
     }
 
-    /// The issuer that the tokens name.
-    pub fn issuer(&self) -> &str {
-        &self.settings.issuer
-    }
-
     /// The public halves of the keys that are accepted now: the same value until they change.
     pub fn keys(&self) -> Arc<KeySet> {
         Arc::clone(&self.known.load().set)

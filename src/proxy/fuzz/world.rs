@@ -16,8 +16,8 @@ use super::{
 use crate::{
     auth,
     domain::{
-        AuthPolicy, Autoscale, Catalog, Endpoint, ErrorProfile, LoadSource, Name, Replica,
-        ReplicaId, ReplicaState, Version, VersionKey, VersionKind,
+        AuthPolicy, Catalog, Endpoint, ErrorProfile, LoadSource, Name, Replica, ReplicaId,
+        ReplicaState, Version, VersionKey, samples,
     },
     lifecycle::Lifecycle,
     proxy::{Door, Proxy, Settings, connection, raw_head::fuzz::trace, worker::Worker},
@@ -220,27 +220,10 @@ fn endpoint(
 
 fn version(called: &str, id: u64, replica: SocketAddr) -> Version {
     Version {
-        name: name(called),
-        kind: VersionKind::Treatment,
         traffic_percentile: 30,
-        mirror_percentile: 0,
-        scoring_path: "/score".into(),
-        slots_per_replica: 1,
-        max_queue_wait: Duration::from_millis(500),
         max_queue_length: Some(4),
         request_timeout: Duration::from_secs(20),
         stream_idle_timeout: Duration::from_secs(30),
-        on_disconnect: None,
-        fallback_to_default: false,
-        autoscale: Autoscale {
-            enabled: false,
-            min_replicas: 1,
-            max_replicas: 1,
-            target_utilization: 70,
-            scale_down_window: Duration::from_secs(60),
-        },
-        startable: false,
-        rolling: false,
         replicas: vec![Replica {
             id: ReplicaId(id),
             name: called.into(),
@@ -250,5 +233,6 @@ fn version(called: &str, id: u64, replica: SocketAddr) -> Version {
             state: ReplicaState::Ready,
             generation: 1,
         }],
+        ..samples::version(&name(called))
     }
 }
